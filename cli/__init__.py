@@ -1,0 +1,1 @@
+"""Commands of `atelier`; on top of everything else."""

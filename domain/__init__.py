@@ -1,0 +1,1 @@
+"""The product's rules. Knows no HTTP, no broker, no Redis."""

@@ -1,0 +1,1 @@
+"""What a queue is and how a message travels; knows no product."""

@@ -1,0 +1,26 @@
+"""Prefixed ids, `gen_01jc…`: a UUIDv7 in lower-case Crockford base32 after its kind (the TypeID 0.3 format).
+
+They sort by the time they were made, so a primary key is a keyset cursor too. The database keeps them as text
+with collation "C". `migrations` carries the same function in SQL (`new_id(prefix)`).
+"""
+
+import uuid_utils
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+SUFFIX_LENGTH = 26
+SYSTEM_ORGANIZATION = "org_system"
+
+
+def new(prefix: str) -> str:
+    number = uuid_utils.uuid7().int
+    return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """True for a well-formed id of that kind; says nothing of whether it exists."""
+    head, _, suffix = text.partition("_")
+    return head == prefix and len(suffix) == SUFFIX_LENGTH and all(letter in ALPHABET for letter in suffix)
+
+
+_SHIFTS = range(120, -1, -10)

@@ -1,0 +1,161 @@
+"""Every setting of every process: one frozen Settings, read once, checked together."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from dotenv import dotenv_values
+
+PREFIX = "ATELIER_"
+
+
+class SettingsError(Exception):
+    """A setting is missing, malformed, or contradicts another. The text names it and says what to do."""
+
+
+class Secret(str):
+    """A string that `repr` does not show, so that a logged Settings gives nothing away."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Read from `ATELIER_…` in the environment, then from `.env`. Durations are seconds, sizes are bytes."""
+
+    # where things are
+    data_dir: Path = Path("var")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    operator_port: int = 8001
+    metrics_port: int = 0
+    """Port of a relay's or worker's metrics; 0 takes a free one."""
+    public_url: str = ""
+    """How customers reach the API; decides the host in asset addresses. Default: `http://host:port`."""
+    operator_token: Secret = Secret("")
+
+    # PostgreSQL: one address; the other two roles' addresses are derived from it unless they are given
+    database_url: Secret = Secret("")
+    """As `atelier_app`. Empty: `atelier up` starts its own server under `data_dir`."""
+    database_system_url: Secret = Secret("")
+    database_owner_url: Secret = Secret("")
+    database_admin_url: Secret = Secret("")
+    """A role that may create roles; only `atelier migrate` uses it, the first time. Empty: the roles exist."""
+    database_pool_size: int = 10
+    slow_statement: float = 0.2
+
+    redis_url: Secret = Secret("")
+    """Empty: `atelier up` starts its own server under `data_dir`."""
+    broker: Literal["redis", "stub"] = "redis"
+
+    # keys that protect customers' data; `atelier up` makes them once and keeps them in `data_dir`
+    encryption_keys: Secret = Secret("")
+    """`id:base64-of-32-bytes`, separated by commas; the first encrypts, all decrypt."""
+    signing_key: Secret = Secret("")
+    """At least 32 characters; signs the addresses of assets."""
+
+    # storage
+    storage: Literal["local", "memory"] = "local"
+    storage_dir: Path = Path()
+    """Default: `storage` in `data_dir`."""
+    asset_url_ttl: int = 3600
+
+    # mail
+    smtp_url: Secret = Secret("")
+    """`smtp://[user:password@]host:port` (`smtps://` for TLS from the start, `?starttls=1`).
+    Empty: `atelier up` runs a sink that writes files."""
+    mail_from: str = "Atelier <no-reply@atelier.example>"
+    mail_dir: Path = Path()
+    """Where the embedded sink writes .eml files. Default: `mail` in `data_dir`."""
+
+    # outbound HTTP
+    outbound_allow: str = ""
+    """Networks (CIDR, comma-separated) that webhooks and picture addresses may reach although they are private."""
+    webhook_timeout: float = 15.0
+    webhook_insecure_http: bool = False
+    """Accept `http://` endpoints; for development."""
+
+    # work
+    lease_seconds: float = 10.0
+    dispatched_timeout: float = 5.0
+    relay_sweep: float = 0.2
+    dispatch_window: int = 200
+    image_workers: int = 0
+    """Renders at once in one worker process; 0 takes the number of cores."""
+    io_threads: int = 8
+    shutdown_timeout: float = 10.0
+    fonts_dir: Path = Path()
+    """A folder with further font packs (CJK, colour emoji); each file becomes part of an image's identity."""
+
+    # telemetry
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    otlp_endpoint: str = ""
+    """OpenTelemetry collector (OTLP over HTTP), for example `http://127.0.0.1:4318`. Empty: nothing is exported."""
+    failpoints: str = ""
+    """For tests: `name=kill@2,other=raise` (see `runtime/failpoints.py`)."""
+
+    def __post_init__(self) -> None:
+        if self.port and self.port == self.operator_port:
+            raise SettingsError("ATELIER_PORT and ATELIER_OPERATOR_PORT are the same port; give them different ones")
+        if self.lease_seconds < 2:
+            raise SettingsError("ATELIER_LEASE_SECONDS must be at least 2, or leases end before they are renewed")
+        if self.signing_key and len(self.signing_key) < 32:
+            raise SettingsError("ATELIER_SIGNING_KEY is too short: give at least 32 characters")
+        defaults: dict[str, Any] = {
+            "public_url": self.public_url.rstrip("/") or f"http://{self.host}:{self.port}",
+            "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),
+            "mail_dir": _or(self.mail_dir, self.data_dir / "mail"),
+            "image_workers": self.image_workers or os.cpu_count() or 1,
+            "database_system_url": self.database_system_url or _as_role(self.database_url, "atelier_system"),
+            "database_owner_url": self.database_owner_url or _as_role(self.database_url, "atelier_owner"),
+        }
+        for name, value in defaults.items():
+            msgspec.structs.force_setattr(self, name, value)
+
+
+def load(environment: Mapping[str, str] | None = None, env_file: Path = Path(".env"), **overrides: object) -> Settings:
+    """Raises SettingsError with the name of the setting that doesn't fit."""
+    source = os.environ if environment is None else environment
+    given = {**dotenv_values(env_file), **source}
+    values: dict[str, object] = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in given.items()
+        if name.startswith(PREFIX) and value not in (None, "")
+    }
+    known = set(Settings.__struct_fields__)
+    if unknown := sorted(set(values) - known - {"failpoints_log"}):
+        raise SettingsError(f"{PREFIX}{unknown[0].upper()} is not a setting; `atelier --help` lists them")
+    try:
+        return msgspec.convert(values | overrides, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_readable(error)) from None
+
+
+def _decode(kind: type, value: object) -> object:
+    return kind(value)
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    text, _, path = str(error).partition(" - at `$.")
+    return f"{PREFIX}{path.rstrip('`').upper()}: {text}" if path else str(error)
+
+
+def _or(path: Path, default: Path) -> Path:
+    return path if path != Path() else default
+
+
+def _as_role(url: str, role: str) -> Secret:
+    """The same database for another role: the user is replaced, a password is kept."""
+    if not url:
+        return Secret("")
+    parts = urlsplit(url)
+    credentials, at, where = parts.netloc.rpartition("@")
+    password = credentials.partition(":")[2]
+    user = f"{role}:{password}" if password else role
+    return Secret(urlunsplit(parts._replace(netloc=f"{user}@{where if at else parts.netloc}")))

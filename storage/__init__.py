@@ -1,0 +1,1 @@
+"""Bytes under keys; knows no product."""

@@ -1,0 +1,1 @@
+"""What runs behind the API: the relay, the execution of tasks, and who reacts to which event."""
