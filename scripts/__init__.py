@@ -1,0 +1,1 @@
+"""Tools of this repository: what `make` runs and no process of Atelier imports."""
