@@ -1,1 +1,1 @@
-"""What a queue is and how a message travels; knows no product."""
+"""The queues, their retry policies, and the brokers that carry messages; knows no product and no table."""

@@ -1,0 +1,1 @@
+"""What is hung around actors: one class per file."""

@@ -1,0 +1,130 @@
+"""What the Redis and the in-memory broker share: messages are bytes on one list per queue, and nothing else.
+
+There are no delays, acknowledgements, heartbeats or dead letters here. A message taken off its list lives only in the
+process that took it; when that process dies, the ledger finds the message's tasks unclaimed and sends them again.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import dramatiq
+import dramatiq.errors
+from dramatiq.broker import Consumer, MessageProxy
+
+from queue_config.errors import DelayNotSupportedError
+from queue_config.queues import Queue
+
+log = logging.getLogger(__name__)
+
+Messages = Mapping[str, Sequence[bytes]]
+"""Encoded messages by the name of their queue."""
+
+
+class Reader(Protocol):
+    """One consumer's way to its queue; used by one thread only."""
+
+    def pop(self) -> bytes | None:
+        """The oldest message, or None when there was none for the reader's time-out. Never raises: a reader that
+        cannot reach its queue waits no longer than that and tries again at the next call.
+        """
+
+    def close(self) -> None: ...
+
+
+class ListBroker(dramatiq.Broker):
+    """Declares the queues of `table` at once, so that a relay can send to them without loading any actor."""
+
+    def __init__(self, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
+        super().__init__(middleware=list(middleware))
+        self._table = {queue.name: queue for queue in table}
+        for name in self._table:
+            self.declare_queue(name)
+
+    def push(self, messages: Messages, *, front: bool = False) -> None:
+        """Raises BrokerUnavailableError, after about a second at most."""
+        raise NotImplementedError
+
+    def reader(self, queue_name: str, timeout: float) -> Reader:
+        """`timeout` is in seconds."""
+        raise NotImplementedError
+
+    def declare_queue(self, queue_name: str) -> None:
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = None
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        if delay is not None:
+            raise DelayNotSupportedError(f"{message.actor_name}: a message cannot be delayed; give its task a run_at")
+        self.enqueue_many([message])
+        return message
+
+    def enqueue_many(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
+        """Sends all in one go. Blocks, for about a second at most: from an event loop, call it in a thread.
+        Raises QueueNotFound (then nothing was sent) or BrokerUnavailableError (then some may have been).
+        """
+        by_queue: dict[str, list[bytes]] = {}
+        for message in messages:
+            if message.queue_name not in self.queues:
+                raise dramatiq.errors.QueueNotFound(message.queue_name)
+            self.emit_before("enqueue", message, None)
+            by_queue.setdefault(message.queue_name, []).append(message.encode())
+        self.push(by_queue)
+        for message in messages:
+            self.emit_after("enqueue", message, None)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 1000) -> Consumer:
+        """`timeout` is in milliseconds."""
+        if queue_name not in self.queues:
+            raise dramatiq.errors.QueueNotFound(queue_name)
+        share = self._table[queue_name].share if queue_name in self._table else 1
+        seconds = timeout / 1000
+        return ListConsumer(self, self.reader(queue_name, seconds), max(1, int(prefetch * share)), seconds)
+
+
+class ListConsumer(Consumer):
+    """Holds at most `prefetch` messages, running ones included."""
+
+    def __init__(self, broker: ListBroker, reader: Reader, prefetch: int, timeout: float) -> None:
+        self._broker = broker
+        self._reader = reader
+        self._slots = threading.Semaphore(prefetch)
+        self._timeout = timeout
+
+    def __next__(self) -> MessageProxy | None:
+        if not self._slots.acquire(timeout=self._timeout):
+            return None
+        message = self._read()
+        if message is None:
+            self._slots.release()
+        return message
+
+    def _read(self) -> MessageProxy | None:
+        data = self._reader.pop()
+        if data is None:
+            return None
+        try:
+            return MessageProxy(dramatiq.Message.decode(data))
+        except dramatiq.errors.DecodeError:
+            log.exception("dropped %d bytes that are not a message", len(data))
+            return None
+
+    def ack(self, message: MessageProxy) -> None:  # noqa: ARG002 the name is Dramatiq's
+        self._slots.release()
+
+    def nack(self, message: MessageProxy) -> None:  # noqa: ARG002 the name is Dramatiq's
+        self._slots.release()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Puts messages that were not begun back at the head of their queues. Raises BrokerUnavailableError."""
+        by_queue: dict[str, list[bytes]] = {}
+        for message in messages:
+            by_queue.setdefault(message.queue_name, []).append(message.encode())
+            self._slots.release()
+        self._broker.push(by_queue, front=True)
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,37 @@
+"""Every queue there is, and which worker group serves it."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Group = Literal["images", "io"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`priority` orders what one process has at hand: the lower number goes first. `time_limit` is in seconds, for one
+    task. `share` is the part of a worker's threads that messages of this queue may hold at once, running or waiting:
+    below 1, the queue always leaves threads to its neighbours.
+    """
+
+    name: str
+    group: Group
+    priority: int
+    tasks_per_message: int
+    time_limit: float
+    share: float = 1.0
+
+
+# A render keeps a core busy for milliseconds or for seconds, and nobody knows which beforehand. Two tasks per message
+# keep each render child fed (one runs, one is claimed and ready to start) and leave all the others to other workers.
+IMAGES: Final = Queue("images", "images", priority=0, tasks_per_message=2, time_limit=120)
+# Short transactions that others wait for: never behind a slow receiver or mail server.
+LIFECYCLE: Final = Queue("lifecycle", "io", priority=0, tasks_per_message=16, time_limit=30)
+WEBHOOKS: Final = Queue("webhooks", "io", priority=10, tasks_per_message=50, time_limit=60, share=0.5)
+MAIL: Final = Queue("mail", "io", priority=20, tasks_per_message=20, time_limit=60, share=0.25)
+
+QUEUES: Final = (IMAGES, LIFECYCLE, WEBHOOKS, MAIL)
+BY_NAME: Final = {queue.name: queue for queue in QUEUES}
+
+
+def of_group(group: Group) -> tuple[Queue, ...]:
+    return tuple(queue for queue in QUEUES if queue.group == group)

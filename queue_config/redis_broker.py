@@ -1,0 +1,105 @@
+"""Messages on Redis lists: RPUSH to send, BLPOP to wait, so that an idle worker neither polls nor is late."""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import dramatiq
+import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from queue_config.errors import BrokerUnavailableError
+from queue_config.list_broker import ListBroker, Messages
+from queue_config.queues import Queue
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 0.4
+ANSWER_TIMEOUT = 0.5
+RECONNECT_WAIT = 0.25
+KEY_PREFIX = "atelier:queue:"
+
+
+class RedisBroker(ListBroker):
+    """Needs nothing newer than Redis 6.0. `url`: `redis://`, `rediss://` or `unix://`."""
+
+    def __init__(self, url: str, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
+        self._url = url
+        self._client = _client(url, ANSWER_TIMEOUT)
+        super().__init__(table, middleware)
+
+    def push(self, messages: Messages, *, front: bool = False) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for queue_name, encoded in messages.items():
+            if front:
+                pipeline.lpush(_key(queue_name), *reversed(encoded))
+            else:
+                pipeline.rpush(_key(queue_name), *encoded)
+        try:
+            pipeline.execute()
+        # TimeoutError, ReadOnlyError and their like are no redis.ConnectionError; a failed connect may be an OSError
+        except (redis.RedisError, OSError) as error:
+            self._client.connection_pool.disconnect()
+            raise BrokerUnavailableError(f"Redis took no messages: {type(error).__name__}") from error
+
+    def reader(self, queue_name: str, timeout: float) -> "RedisReader":
+        return RedisReader(_client(self._url, timeout + ANSWER_TIMEOUT), queue_name, timeout)
+
+    def flush(self, queue_name: str) -> None:
+        self._client.delete(_key(queue_name))
+
+    def flush_all(self) -> None:
+        for queue_name in self.queues:
+            self.flush(queue_name)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class RedisReader:
+    """Has a connection of its own and outlives the server: refused, cut off, read-only or flushed, it tries again."""
+
+    def __init__(self, client: redis.Redis, queue_name: str, timeout: float) -> None:
+        self._client = client
+        self._queue_name = queue_name
+        self._timeout = timeout
+        self._lost = False
+
+    def pop(self) -> bytes | None:
+        try:
+            answer: Any = self._client.blpop([_key(self._queue_name)], self._timeout)
+        except (redis.RedisError, OSError) as error:
+            self._rest(error)
+            return None
+        if self._lost:
+            self._lost = False
+            log.info("queue %s is reached again", self._queue_name)
+        return answer[1] if answer else None
+
+    def _rest(self, error: Exception) -> None:
+        if not self._lost:
+            self._lost = True
+            log.warning("queue %s cannot be reached: %s", self._queue_name, type(error).__name__)
+        self._client.connection_pool.disconnect()
+        time.sleep(min(self._timeout, RECONNECT_WAIT))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _key(queue_name: str) -> str:
+    return KEY_PREFIX + queue_name
+
+
+def _client(url: str, answer_timeout: float) -> redis.Redis:
+    """Fails at once and never tries again by itself: the ledger does that."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=answer_timeout,
+        retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )

@@ -1,0 +1,44 @@
+"""Starting and stopping Dramatiq's worker inside a process of ours (its command line is not used)."""
+
+import contextlib
+import queue
+
+import dramatiq
+
+from queue_config.list_broker import ListBroker
+from queue_config.queues import Group, of_group
+
+IDLE_WAIT_MS = 500
+"""How long idle threads and consumers wait before they look whether they should stop."""
+
+
+def start(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
+    """Serves the group's queues with `threads` messages at once, and holds no message that has no thread.
+    Raises EventLoopError when a hook fails.
+    """
+    names = {declared.name for declared in of_group(group)}
+    worker = dramatiq.Worker(broker, queues=names, worker_timeout=IDLE_WAIT_MS, worker_threads=threads)
+    worker.queue_prefetch = threads
+    worker.start()
+    return worker
+
+
+def stop(worker: dramatiq.Worker, timeout: float) -> None:
+    """Takes no more messages, gives back those not begun, then waits up to `timeout` seconds for those running.
+    Blocks: from an event loop, call it in a thread.
+    """
+    for consumer in worker.consumers.values():
+        consumer.stop()
+    for name, messages in _drain(worker).items():
+        with contextlib.suppress(dramatiq.errors.BrokerConnectionError):
+            worker.consumers[name].requeue_messages(messages)
+    worker.stop(timeout=int(timeout * 1000))
+
+
+def _drain(worker: dramatiq.Worker) -> dict[str, list[dramatiq.broker.MessageProxy]]:
+    waiting: dict[str, list[dramatiq.broker.MessageProxy]] = {}
+    with contextlib.suppress(queue.Empty):
+        while True:
+            message = worker.work_queue.get_nowait().message
+            waiting.setdefault(message.queue_name, []).append(message)
+    return waiting

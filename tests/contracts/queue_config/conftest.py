@@ -1,0 +1,43 @@
+from collections.abc import Callable, Iterator
+
+import dramatiq
+import pytest
+
+from queue_config.broker import build_broker
+from queue_config.list_broker import ListBroker
+from runtime.settings import Secret, Settings
+from tests.redis_server import RedisServer
+
+BuildBroker = Callable[..., ListBroker]
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture(params=["stub", "redis"])
+def new_broker(request: pytest.FixtureRequest) -> Iterator[BuildBroker]:
+    """Builds brokers of one kind on the same (empty) queues."""
+    settings = Settings(broker="stub")
+    if request.param == "redis":
+        settings = Settings(broker="redis", redis_url=Secret(request.getfixturevalue("redis_url")))
+    built: list[ListBroker] = []
+
+    def new(*middleware: dramatiq.Middleware) -> ListBroker:
+        broker = build_broker(settings, middleware)
+        built.append(broker)
+        broker.flush_all()
+        return broker
+
+    yield new
+    for broker in built:
+        broker.close()
+
+
+@pytest.fixture
+def broker(new_broker: BuildBroker) -> ListBroker:
+    return new_broker()
