@@ -1,0 +1,312 @@
+"""Objects as plain files: the key is the path, so that `ls`, `cp -r`, `rsync` and `sha256sum` work on them.
+
+Beside `name` lies its record, `.name.json`: content type, size, SHA-256, time. A file of its own, because a copy or an
+archive of the folder keeps it, where extended attributes are dropped by `cp -r`, `zip`, most network shares and
+back-ups. An object is there when both are: the record is renamed in first, the content second, under a lock on the
+folder that the kernel drops with the process. So a crash leaves at most a record without content (the next put
+replaces it) or a file in `.tmp` (no key begins with a dot; `check` clears the old ones away).
+
+Paths are walked from the root, segment by segment, on descriptors with O_NOFOLLOW: no key and no link inside the
+folder leads out of it. The folder must be on a local file system: locks on folders don't travel over NFS.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from io import FileIO
+from pathlib import Path
+
+import msgspec
+
+from runtime import clock
+from storage.base import StoredObject
+from storage.errors import (
+    ChecksumMismatchError,
+    InvalidKeyError,
+    ObjectDamagedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = _FILE | os.O_DIRECTORY
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_A_FOLDER = {errno.ENOTDIR, errno.ELOOP}
+_NOT_LINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
+
+
+class ObjectFolder:
+    """Every method blocks; `storage/local.py` runs them in the pool."""
+
+    def __init__(self, root: Path, leftovers_after: timedelta) -> None:
+        self._root = root.absolute()
+        self._temporaries = self._root / ".tmp"
+        self._leftovers_after = leftovers_after
+        self._durable: set[str] = set()
+        """Folders whose entries in their parents are known to be on disk."""
+        with _translated():
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._temporaries.mkdir(exist_ok=True)
+        self._sweep()
+
+    def put_file(self, key: str, path: Path, content_type: str, sha256: str) -> StoredObject:
+        if path.is_symlink() or not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
+        with _translated(), self._temporary() as content:
+            _link_or_copy(path, content)
+            return self._place(key, content, content_type, expected=sha256)
+
+    def put(self, key: str, data: bytes, content_type: str) -> StoredObject:
+        with _translated(), self._temporary() as content:
+            content.write_bytes(data)
+            return self._place(key, content, content_type)
+
+    def _place(self, key: str, content: Path, content_type: str, expected: str = "") -> StoredObject:
+        size, sha256 = _sync_and_hash(content)
+        if expected and sha256 != expected:
+            raise ChecksumMismatchError(key)
+        made = StoredObject(
+            key=key, size=size, content_type=content_type, sha256=sha256, modified=clock.machine(), created=True
+        )
+        *segments, name = key.split("/")
+        with self._folder_to_write(segments) as folder, self._temporary() as record:
+            _write_synced(record, msgspec.json.encode(made))
+            with _locked(folder, fcntl.LOCK_EX):
+                present = _intact(folder, name)
+                if present is None:
+                    os.replace(record, _record_name(name), dst_dir_fd=folder)
+                    os.replace(content, name, dst_dir_fd=folder)
+            os.fsync(folder)
+        if present is not None and present.sha256 != sha256:
+            raise ObjectExistsError(key)
+        return present or made
+
+    def get(self, key: str) -> bytes:
+        record, file = self.open(key, 0)
+        with _translated(), file:
+            data = file.readall()
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise ObjectDamagedError(key)
+        return data
+
+    def open(self, key: str, start: int) -> tuple[StoredObject, FileIO]:
+        with self._object(key) as (folder, name, record):
+            file = FileIO(os.open(name, _FILE, dir_fd=folder))
+            file.seek(start)
+            return record, file
+
+    def stat(self, key: str) -> StoredObject:
+        with self._object(key) as (_, _, record):
+            return record
+
+    def delete(self, key: str) -> None:
+        *segments, name = key.split("/")
+        with _translated():
+            try:
+                with self._folder(segments) as folder, _locked(folder, fcntl.LOCK_EX):
+                    _unlink(folder, name)
+                    _unlink(folder, _record_name(name))
+                    os.fsync(folder)
+            except _NoFolderError:
+                return
+
+    def children(self, folder_key: str) -> list[str]:
+        """Keys of objects in this folder, and of folders (they end with `/`), in the order of the keys below them."""
+        try:
+            with _translated(), self._folder(folder_key.split("/")[:-1]) as folder, os.scandir(folder) as entries:
+                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries if not entry.is_symlink()}
+        except _NoFolderError:
+            return []
+        return sorted(
+            f"{folder_key}{name}{'/' if is_folder else ''}"
+            for name, is_folder in kinds.items()
+            if not name.startswith(".") and (is_folder or _record_name(name) in kinds)
+        )
+
+    def check(self) -> None:
+        with _translated():
+            self._temporaries.mkdir(exist_ok=True)
+            with self._temporary() as probe:
+                probe.write_bytes(b"probe")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """The time of the last change of status, not of content, is what counts: a linked file keeps its old mtime."""
+        before = time.time() - self._leftovers_after.total_seconds()
+        with _translated():
+            for leftover in self._temporaries.iterdir():
+                try:
+                    if leftover.lstat().st_ctime <= before:
+                        leftover.unlink()
+                except FileNotFoundError:
+                    continue
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        path = self._temporaries / secrets.token_hex(16)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _object(self, key: str) -> Iterator[tuple[int, str, StoredObject]]:
+        """Its folder, name and record, under a lock that keeps a put or a delete from falling in between."""
+        *segments, name = key.split("/")
+        with _translated():
+            try:
+                with self._folder(segments) as folder, _locked(folder, fcntl.LOCK_SH):
+                    record = _record(folder, name)
+                    if record is None:
+                        raise ObjectNotFoundError(key)
+                    yield folder, name, msgspec.structs.replace(record, key=key, created=False)
+            except _NoFolderError:
+                raise ObjectNotFoundError(key) from None
+
+    @contextmanager
+    def _folder(self, segments: list[str]) -> Iterator[int]:
+        """A descriptor of the folder. Raises _NoFolderError when a segment is missing, a file or a link."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for segment in segments:
+                descriptor = _enter(descriptor, segment)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _folder_to_write(self, segments: list[str]) -> Iterator[int]:
+        """As `_folder`; makes what is missing, and sees to it once that the way to the folder is on disk."""
+        try:
+            for depth in range(len(segments)):
+                self._make_folder(segments[: depth + 1])
+            with self._folder(segments) as descriptor:
+                yield descriptor
+        except _NoFolderError as error:
+            raise InvalidKeyError(f"{'/'.join(segments)!r} runs through an object or a link") from error
+
+    def _make_folder(self, segments: list[str]) -> None:
+        path = "/".join(segments)
+        with self._folder(segments[:-1]) as parent:
+            try:
+                os.mkdir(segments[-1], dir_fd=parent)
+            except FileExistsError:
+                if path in self._durable:
+                    return
+            os.fsync(parent)
+        self._durable.add(path)
+
+
+class _NoFolderError(Exception):
+    """Inside this file only: there is no such folder."""
+
+
+def _enter(parent: int, segment: str) -> int:
+    """Opens the folder below and closes the one above, which stays open when that fails."""
+    try:
+        child = os.open(segment, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        raise _NoFolderError from None
+    except OSError as error:
+        if error.errno in _NOT_A_FOLDER:
+            raise _NoFolderError from None
+        raise
+    os.close(parent)
+    return child
+
+
+def _record_name(name: str) -> str:
+    return f".{name}.json"
+
+
+def _record(folder: int, name: str) -> StoredObject | None:
+    """None when the object isn't there; raises ObjectDamagedError when its content can't be what was put."""
+    try:
+        content = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        with FileIO(os.open(_record_name(name), _FILE, dir_fd=folder)) as file:
+            record = msgspec.json.decode(file.readall(), type=StoredObject)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise ObjectDamagedError(name) from error
+    if not stat.S_ISREG(content.st_mode):
+        return None
+    if content.st_size != record.size:
+        raise ObjectDamagedError(name)
+    return record
+
+
+def _intact(folder: int, name: str) -> StoredObject | None:
+    """As `_record`, for a put: a damaged object counts as missing, so that the put replaces it."""
+    try:
+        record = _record(folder, name)
+    except ObjectDamagedError:
+        return None
+    return record and msgspec.structs.replace(record, created=False)
+
+
+def read(file: FileIO, size: int) -> bytes:
+    with _translated():
+        return file.read(size) or b""
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NOT_LINKABLE:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _sync_and_hash(path: Path) -> tuple[int, str]:
+    with FileIO(os.open(path, _FILE)) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size, sha256
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unlink(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+
+
+@contextmanager
+def _locked(folder: int, operation: int) -> Iterator[None]:
+    """Among all processes; released when the descriptor closes, also by a crash."""
+    fcntl.flock(folder, operation)
+    try:
+        yield
+    finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFullError("no space is left in the storage folder") from error
+        if error.errno == errno.EISDIR:
+            raise InvalidKeyError("this key is the folder of other objects") from error
+        raise StorageUnavailableError(f"the storage folder can't be used: {error.strerror}") from error
