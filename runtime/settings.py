@@ -30,28 +30,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # where things are
     data_dir: Path = Path("var")
+    """Where `atelier up` keeps its databases, images, mails, keys and the contract file."""
     host: str = "127.0.0.1"
+    """The address that every server of ours listens on."""
     port: int = 8000
+    """The API."""
     operator_port: int = 8001
+    """The operator's API, pages and the API's metrics; never to be reached from outside."""
     metrics_port: int = 0
     """Port of a relay's or worker's metrics; 0 takes a free one."""
     public_url: str = ""
     """How customers reach the API; decides the host in asset addresses. Default: `http://host:port`."""
     operator_token: Secret = Secret("")
+    """What the operator's API asks for. `atelier up` makes one."""
 
     # PostgreSQL: one address; the other two roles' addresses are derived from it unless they are given
     database_url: Secret = Secret("")
     """As `atelier_app`. Empty: `atelier up` starts its own server under `data_dir`."""
     database_system_url: Secret = Secret("")
+    """As `atelier_system`, which relay and workers use for what touches several organizations."""
     database_owner_url: Secret = Secret("")
+    """As `atelier_owner`, which owns the tables; only `atelier migrate` uses it."""
     database_admin_url: Secret = Secret("")
     """A role that may create roles; only `atelier migrate` uses it, the first time. Empty: the roles exist."""
     database_pool_size: int = 10
+    """Connections that one process holds at most, for each role it uses."""
     slow_statement: float = 0.2
+    """From how many seconds on a statement is logged and counted as slow."""
 
     redis_url: Secret = Secret("")
     """Empty: `atelier up` starts its own server under `data_dir`."""
     broker: Literal["redis", "stub"] = "redis"
+    """What carries messages to the workers; `stub` is for tests in one process."""
 
     # keys that protect customers' data; `atelier up` makes them once and keeps them in `data_dir`
     encryption_keys: Secret = Secret("")
@@ -61,15 +71,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # storage
     storage: Literal["local", "memory"] = "local"
+    """Where images are kept; `memory` is for tests."""
     storage_dir: Path = Path()
     """Default: `storage` in `data_dir`."""
     asset_url_ttl: int = 3600
+    """How long a signed address of an image is valid."""
 
     # mail
     smtp_url: Secret = Secret("")
     """`smtp://[user:password@]host:port` (`smtps://` for TLS from the start, `?starttls=1`).
     Empty: `atelier up` runs a sink that writes files."""
     mail_from: str = "Atelier <no-reply@atelier.example>"
+    """The sender of every mail."""
     mail_dir: Path = Path()
     """Where the embedded sink writes .eml files. Default: `mail` in `data_dir`."""
 
@@ -77,28 +90,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outbound_allow: str = ""
     """Networks (CIDR, comma-separated) that webhooks and picture addresses may reach although they are private."""
     webhook_timeout: float = 15.0
+    """How long one delivery may take, from connecting to the end of the answer."""
     webhook_insecure_http: bool = False
     """Accept `http://` endpoints; for development."""
 
     # work
     lease_seconds: float = 10.0
+    """How long a worker that stops renewing keeps a task."""
     dispatched_timeout: float = 5.0
+    """After how long a message that no worker took up is sent again."""
     relay_sweep: float = 0.2
+    """How often the relay looks for work when no nudge comes."""
     dispatch_window: int = 200
+    """Tasks of one queue that are on their way to workers at once; small, so that fairness decides late."""
     image_workers: int = 0
     """Renders at once in one worker process; 0 takes the number of cores."""
     io_threads: int = 8
+    """Threads for libraries that block (storage drivers), in one process."""
     shutdown_timeout: float = 10.0
+    """How long a process may finish what it is doing after SIGTERM."""
     fonts_dir: Path = Path()
     """A folder with further font packs (CJK, colour emoji); each file becomes part of an image's identity."""
 
     # telemetry
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
     log_format: Literal["json", "console"] = "json"
+    """`console` is for people."""
     otlp_endpoint: str = ""
     """OpenTelemetry collector (OTLP over HTTP), for example `http://127.0.0.1:4318`. Empty: nothing is exported."""
     failpoints: str = ""
     """For tests: `name=kill@2,other=raise` (see `runtime/failpoints.py`)."""
+    failpoints_log: str = ""
+    """For tests: a file that each failpoint's action is written to before it happens."""
 
     def __post_init__(self) -> None:
         if self.port and self.port == self.operator_port:
@@ -129,7 +153,7 @@ def load(environment: Mapping[str, str] | None = None, env_file: Path = Path(".e
         if name.startswith(PREFIX) and value not in (None, "")
     }
     known = set(Settings.__struct_fields__)
-    if unknown := sorted(set(values) - known - {"failpoints_log"}):
+    if unknown := sorted(set(values) - known):
         raise SettingsError(f"{PREFIX}{unknown[0].upper()} is not a setting; `atelier --help` lists them")
     try:
         return msgspec.convert(values | overrides, Settings, strict=False, dec_hook=_decode)

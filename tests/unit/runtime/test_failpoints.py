@@ -1,0 +1,81 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from runtime import failpoints
+
+NAME = "worker.after_claim"
+
+
+@pytest.fixture(autouse=True)
+def _no_plan_is_left_behind(monkeypatch):
+    monkeypatch.delenv("ATELIER_FAILPOINTS_LOG", raising=False)
+    yield
+    failpoints.configure("")
+
+
+def test_a_point_that_nobody_named_does_nothing():
+    failpoints.configure("")
+    failpoints.hit(NAME)
+    failpoints.configure("relay.after_commit=raise")
+    failpoints.hit(NAME)
+
+
+def test_a_point_acts_on_its_nth_hit_and_once():
+    failpoints.configure(f"{NAME}=raise@2")
+    failpoints.hit(NAME)
+    with pytest.raises(failpoints.FailpointError, match=NAME):
+        failpoints.hit(NAME)
+    failpoints.hit(NAME)
+
+
+def test_a_point_can_fail_each_time():
+    failpoints.configure(f"{NAME}=always-raise")
+    for _ in range(3):
+        with pytest.raises(failpoints.FailpointError):
+            failpoints.hit(NAME)
+
+
+def test_a_point_can_delay():
+    failpoints.configure(f"{NAME}=sleep:30")
+    started = time.monotonic()
+    failpoints.hit(NAME)
+    assert time.monotonic() - started >= 0.03
+
+
+def test_several_points_are_planned_at_once_and_replaced_together():
+    failpoints.configure(f"{NAME}=raise, webhook.after_2xx=raise")
+    for name in (NAME, "webhook.after_2xx"):
+        with pytest.raises(failpoints.FailpointError):
+            failpoints.hit(name)
+    failpoints.configure("webhook.after_2xx=raise")
+    failpoints.hit(NAME)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [("worker.after_lunch=kill", "no failpoint is called 'worker.after_lunch'"), (f"{NAME}=explode", "'explode'")],
+)
+def test_a_plan_for_a_place_or_an_action_that_no_code_has_is_refused(spec, said):
+    with pytest.raises(failpoints.FailpointSpecError, match=said):
+        failpoints.configure(spec)
+
+
+def test_kill_ends_the_process_at_once_and_the_hit_is_in_the_log(tmp_path):
+    log = tmp_path / "hits"
+    program = (
+        "from runtime import failpoints\n"
+        f"failpoints.configure('{NAME}=kill@3')\n"
+        f"for _ in range(5): failpoints.hit('{NAME}'); print('alive', flush=True)\n"
+    )
+    environment = {**os.environ, "ATELIER_FAILPOINTS_LOG": str(log)}
+    died = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert died.stdout.split() == ["alive", "alive"]
+    name, pid, hits = log.read_text().strip().split(",")
+    assert (name, hits) == (NAME, "3")
+    assert int(pid) != os.getpid()
