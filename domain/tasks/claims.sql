@@ -1,0 +1,73 @@
+-- Claim, renew, give back: several organizations' tasks at once, as atelier_system.
+
+-- What is not there to be claimed any more is silently left out: that makes doubled and late messages harmless.
+create function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_lease interval)
+returns table (
+    id bigint, organization_id text, event_id text, event_type text, event_data jsonb, occurred_at timestamptz,
+    correlation_id text, traceparent text, actor text, target text, subject text, attempts smallint, deaths smallint,
+    lease_token bigint, waited_seconds double precision
+)
+language sql as $$
+    with free as (
+        select t.id from tasks t
+        where t.id = any (p_tasks) and t.state in ('ready', 'dispatched') and t.run_at <= now() and t.actor = any (p_actors)
+        order by t.id for update skip locked
+    ), claimed as (
+        update tasks t set state = 'running', owner = p_owner, started_at = now(), lease_until = now() + p_lease,
+            lease_token = nextval('lease_tokens')
+        from free f where t.id = f.id
+        returning t.*
+    )
+    select c.id, c.organization_id, c.event_id, e.type, e.data, e.occurred_at, e.correlation_id, e.traceparent, c.actor,
+        c.target, c.subject, c.attempts, c.deaths, c.lease_token, extract(epoch from now() - c.run_at)
+    from claimed c join events e on (e.organization_id, e.id) = (c.organization_id, c.event_id)
+$$;
+
+-- The ids whose lease goes on; the others were revoked (cancelled, or recovered after the lease had run out).
+create function renew_leases(p_tasks bigint[], p_tokens bigint[], p_lease interval) returns setof bigint
+language sql as $$
+    with held as (
+        select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
+        where t.state = 'running' order by t.id for update of t
+    )
+    update tasks t set lease_until = now() + p_lease from held h where t.id = h.id returning t.id
+$$;
+
+-- At SIGTERM: ready at once, with no count raised.
+create function give_back_tasks(p_tasks bigint[], p_tokens bigint[]) returns integer
+language plpgsql as $$
+declare
+    given integer;
+begin
+    with held as (
+        select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
+        where t.state = 'running' order by t.id for update of t
+    )
+    update tasks t set state = 'ready', run_at = now(), lease_until = null from held h where t.id = h.id;
+    get diagnostics given = row_count;
+    return given;
+end
+$$;
+
+-- Ended tasks and old idempotency keys go in batches, so that the tables stay small and their cost flat.
+create function prune_ended(p_tasks_before timestamptz, p_keys_before timestamptz, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    tasks_gone integer;
+    keys_gone integer;
+begin
+    with old as (
+        select t.id from tasks t where t.state in ('done', 'cancelled') and t.ended_at < p_tasks_before
+        order by t.ended_at limit p_limit for update skip locked
+    )
+    delete from tasks t using old o where t.id = o.id;
+    get diagnostics tasks_gone = row_count;
+    with old as (
+        select k.organization_id, k.scope, k.key from idempotency_keys k where k.created_at < p_keys_before
+        order by k.created_at limit p_limit for update skip locked
+    )
+    delete from idempotency_keys k using old o where (k.organization_id, k.scope, k.key) = (o.organization_id, o.scope, o.key);
+    get diagnostics keys_gone = row_count;
+    return tasks_gone + keys_gone;
+end
+$$;

@@ -1,0 +1,97 @@
+-- Events become tasks. Called by the leading relay alone, as atelier_system.
+
+-- One task per event, reaction and target. Reactions come from the relay's code (workers/reactions.py), as rows of
+-- {event, actor, queue, priority, of, targets, scheduled}:
+--   of         only for task.died: the actor whose death is spoken of
+--   targets    a function (organizations text[], events text[]) -> (organization_id, event_id, target)
+--   scheduled  the task waits for the event's `run_at` (product time)
+create function expand_batch(p_organizations text[], p_events text[], p_reactions jsonb) returns void
+language plpgsql as $$
+declare
+    ahead interval := make_interval(secs => coalesce((select c.offset_seconds from product_clock c), 0));
+    named record;
+begin
+    insert into tasks (organization_id, event_id, actor, subject, queue, priority, run_at)
+    select e.organization_id, e.id, r.actor, e.subject, r.queue, r.priority,
+           case when r.scheduled then greatest(now(), (e.data ->> 'run_at')::timestamptz - ahead) else now() end
+    from unnest(p_organizations, p_events) as taken (organization_id, id)
+    join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
+    join jsonb_to_recordset(p_reactions)
+        as r (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
+        on r.event = e.type and (r.of is null or r.of = e.data ->> 'actor')
+    where r.targets is null
+    on conflict do nothing;
+
+    for named in
+        select r.actor, r.queue, r.priority, r.targets,
+               array_agg(e.organization_id) as organizations, array_agg(e.id) as events
+        from unnest(p_organizations, p_events) as taken (organization_id, id)
+        join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
+        join jsonb_to_recordset(p_reactions)
+            as r (event text, actor text, queue text, priority smallint, targets text) on r.event = e.type
+        where r.targets is not null
+        group by r.actor, r.queue, r.priority, r.targets
+    loop
+        execute format(
+            'insert into tasks (organization_id, event_id, actor, target, subject, queue, priority)
+             select e.organization_id, e.id, $3, x.target, e.subject, $4, $5
+             from %I($1, $2) as x
+             join events e on (e.organization_id, e.id) = (x.organization_id, x.event_id)
+             on conflict do nothing', named.targets)
+        using named.organizations, named.events, named.actor, named.queue, named.priority;
+    end loop;
+end
+$$;
+
+-- Takes up to p_limit pending events of the types that this relay's code knows, gives them their place in the feed
+-- and writes their tasks. An event that cannot be expanded is set aside; the log goes on.
+create function expand_events(p_types text[], p_reactions jsonb, p_limit integer, out expanded integer, out set_aside integer)
+language plpgsql as $$
+declare
+    organizations text[];
+    ids text[];
+begin
+    expanded := 0;
+    set_aside := 0;
+    with chosen as (
+        select p.event_id from pending_events p where p.type = any (p_types)
+        order by p.event_id limit p_limit for update skip locked
+    ), gone as (
+        delete from pending_events p using chosen c where p.event_id = c.event_id
+        returning p.organization_id, p.event_id
+    )
+    select array_agg(g.organization_id order by g.event_id), array_agg(g.event_id order by g.event_id)
+    into organizations, ids from gone g;
+    if ids is null then
+        return;
+    end if;
+
+    -- A position that a reader may have seen must never be handed out again, so this commit is flushed.
+    perform set_config('synchronous_commit', 'on', true);
+    insert into feed (position, organization_id, event_id, type, subject)
+    select nextval('feed_position'), e.organization_id, e.id, e.type, e.subject
+    from (
+        select e.organization_id, e.id, e.type, e.subject
+        from unnest(organizations, ids) as taken (organization_id, id)
+        join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
+        order by e.id
+    ) e;
+
+    expanded := cardinality(ids);
+    begin
+        perform expand_batch(organizations, ids, p_reactions);
+    exception when others then
+        for i in 1 .. cardinality(ids) loop
+            begin
+                perform expand_batch(array[organizations[i]], array[ids[i]], p_reactions);
+            exception when others then
+                insert into set_aside_events (event_id, organization_id, type, error)
+                select e.id, e.organization_id, e.type, sqlerrm from events e
+                where (e.organization_id, e.id) = (organizations[i], ids[i])
+                on conflict do nothing;
+                set_aside := set_aside + 1;
+            end;
+        end loop;
+    end;
+end
+$$;

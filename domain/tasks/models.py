@@ -1,0 +1,64 @@
+"""The ledger's one table."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Sequence, SmallInteger, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from runtime.orm import Base, CreatedAt, Id, OrganizationId
+
+LEASE_TOKENS = Sequence("lease_tokens", metadata=Base.metadata)
+
+STATES = ("ready", "dispatched", "running", "done", "dead", "cancelled")
+
+
+class TaskRow(Base):
+    """One reaction to one event for one target. Keyed by a number alone: messages carry it, nothing refers to it."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    organization_id: Mapped[OrganizationId]
+    event_id: Mapped[Id]
+    actor: Mapped[str]
+    target: Mapped[str] = mapped_column(server_default="")
+    subject: Mapped[Id]
+    queue: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    state: Mapped[str] = mapped_column(server_default="ready")
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    deaths: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    failures: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    run_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    dispatched_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    lease_token: Mapped[int | None] = mapped_column(BigInteger)
+    owner: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "actor", "target"),
+        CheckConstraint(f"state in ({', '.join(repr(state) for state in STATES)})", name="state"),
+        Index(
+            "ix_tasks_ready",
+            "queue",
+            "organization_id",
+            "priority",
+            "run_at",
+            "id",
+            postgresql_where=text("state = 'ready'"),
+        ),
+        Index(
+            "ix_tasks_open",
+            "state",
+            "queue",
+            "dispatched_at",
+            "lease_until",
+            postgresql_where=text("state in ('dispatched', 'running')"),
+        ),
+        Index("ix_tasks_dead", "organization_id", "id", postgresql_where=text("state = 'dead'")),
+        Index("ix_tasks_done", "ended_at", postgresql_where=text("state in ('done', 'cancelled')")),
+    )

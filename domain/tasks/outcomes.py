@@ -1,0 +1,69 @@
+"""What an actor is given and how its work may end."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.events import base, log
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A claimed task with the event that it reacts to. `attempts` are the failed tries before this one."""
+
+    id: int
+    organization_id: str
+    event_id: str
+    event_type: str
+    event_data: dict[str, Any]
+    occurred_at: datetime
+    correlation_id: str
+    traceparent: str | None
+    actor: str
+    target: str
+    subject: str
+    attempts: int
+    deaths: int
+    lease_token: int
+    waited_seconds: float
+
+    @property
+    def cause(self) -> log.Cause:
+        return log.Cause(self.correlation_id, self.event_id, self.traceparent)
+
+    @property
+    def event(self) -> base.Event:
+        return base.read(self.event_type, self.subject, self.event_data)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The work is done; `result` is for `record`."""
+
+    result: Any = None
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """It failed this time. Counts as an attempt; `at` None leaves the time to the queue's policy."""
+
+    reason: str
+    at: datetime | None = None
+    result: Any = None
+    final: bool = False
+    """The domain's own schedule is used up: bury the task."""
+
+
+class Snooze(msgspec.Struct, frozen=True):
+    """Not now, and nobody's fault (a breaker is open, the store is away): counts as nothing."""
+
+    at: datetime
+    reason: str
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """It can never work (the customer's input, not ours): the business state ends in `record`, the task is done."""
+
+    code: str
+    detail: str
+
+
+Outcome = Done | Retry | Snooze | Fail

@@ -1,0 +1,67 @@
+-- What died is found and given another chance, or buried.
+
+-- Appends `task.died` for tasks that the same transaction has marked dead.
+create function append_task_died(p_tasks bigint[]) returns void
+language sql as $$
+    with facts as (
+        insert into events (organization_id, id, type, version, subject, correlation_id, causation_id, traceparent, data)
+        select t.organization_id, new_id('evt'), 'task.died', 1, t.subject, e.correlation_id, t.event_id, e.traceparent,
+            jsonb_build_object('task', t.id, 'actor', t.actor, 'attempts', t.attempts, 'deaths', t.deaths)
+        from tasks t join events e on (e.organization_id, e.id) = (t.organization_id, t.event_id)
+        where t.id = any (p_tasks) and t.state = 'dead'
+        returning organization_id, id, type
+    )
+    insert into pending_events (event_id, organization_id, type) select f.id, f.organization_id, f.type from facts f
+$$;
+
+-- A task whose attempts are used up. Runs as atelier_app inside the task's organization; false: not ours any more.
+create function bury_task(p_task bigint, p_token bigint, p_failure jsonb) returns boolean
+language plpgsql as $$
+begin
+    update tasks t set state = 'dead', attempts = t.attempts + 1, ended_at = now(), lease_until = null,
+        failures = t.failures || p_failure
+    where t.id = p_task and t.lease_token = p_token and t.state = 'running';
+    if not found then
+        return false;
+    end if;
+    perform append_task_died(array[p_task]);
+    return true;
+end
+$$;
+
+-- As atelier_system. A lease that ran out is a death: the third one buries the task. A dispatched task that nobody
+-- claimed (its message was lost) becomes ready again.
+create function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
+language plpgsql as $$
+declare
+    buried bigint[];
+    unclaimed integer;
+begin
+    with expired as (
+        select t.id from tasks t where t.state = 'running' and t.lease_until < now()
+        order by t.id limit 500 for update skip locked
+    ), moved as (
+        update tasks t set
+            deaths = t.deaths + 1,
+            state = case when t.deaths + 1 >= 3 then 'dead' else 'ready' end,
+            ended_at = case when t.deaths + 1 >= 3 then now() end,
+            run_at = now(), lease_until = null,
+            failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner)
+        from expired x where t.id = x.id
+        returning t.id, t.state
+    )
+    select array_agg(m.id) filter (where m.state = 'dead'), count(*) into buried, recovered from moved m;
+    if buried is not null then
+        perform append_task_died(buried);
+    end if;
+    died := coalesce(cardinality(buried), 0);
+
+    with lost as (
+        select t.id from tasks t where t.state = 'dispatched' and t.dispatched_at < now() - p_unclaimed
+        order by t.id limit 1000 for update skip locked
+    )
+    update tasks t set state = 'ready', dispatched_at = null from lost l where t.id = l.id;
+    get diagnostics unclaimed = row_count;
+    recovered := recovered + unclaimed;
+end
+$$;

@@ -1,0 +1,148 @@
+"""The program of the renderer's child processes: Typst draws, Pillow makes what Typst does not, segno makes QR codes.
+
+It sees one folder: its own scratch, with a copy of the templates and the pictures of the present order. It has fonts,
+no network and no environment, so a template can read nothing else.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import segno
+import typst
+from PIL import Image
+
+from domain.templates import pictures, rendering, typefaces
+from domain.templates.geometry import Canvas
+from domain.templates.rendering import Order, Refused, Rendered, Setup
+
+
+class _Renderer:
+    """A compiler per template, kept warm; fonts are loaded once."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.root = Path.cwd()
+        shutil.copytree(setup.templates, self.root / "templates")
+        (self.root / "pictures").mkdir()
+        self.fonts = typst.Fonts(
+            include_system_fonts=False, include_embedded_fonts=False, font_paths=list(typefaces.folders(setup.packs))
+        )
+        shipped = {info.family for info in typst.Fonts(False, False, [typefaces.SHIPPED]).fonts()}
+        self.families = sorted(set(self.fonts.families()) - shipped)
+        self.compilers: dict[str, typst.Compiler] = {}
+
+    def render(self, order: Order) -> Rendered | Refused:
+        began = time.perf_counter()
+        try:
+            body = _encoded(self._drawn(order), order.canvas)
+        except pictures.PictureRefusedError as refusal:
+            return Refused(refusal.code, refusal.detail)
+        except segno.DataOverflowError:
+            return Refused("qr_too_long", "that is more than a QR code can hold")
+        except typst.TypstError as error:
+            return Refused("template_failed", error.message[:500])
+        finally:
+            for leftover in (self.root / "pictures").iterdir():
+                leftover.unlink()
+        drawn = time.perf_counter()
+        _write(order.target, body)
+        width, height = order.canvas.pixels
+        return Rendered(
+            path=order.target,
+            sha256=hashlib.sha256(body).hexdigest(),
+            size=len(body),
+            width=width,
+            height=height,
+            render_ms=round((drawn - began) * 1000, 3),
+            write_ms=round((time.perf_counter() - drawn) * 1000, 3),
+        )
+
+    def _drawn(self, order: Order) -> bytes:
+        canvas = order.canvas
+        given = self._with_pictures(order)
+        asked: dict[str, Any] = {
+            "input": given,
+            "width": canvas.width,
+            "height": canvas.height,
+            "families": self.families,
+            "qr": _qr(given["qr"]) if given.get("qr") else None,
+        }
+        drawn = self._compiler(order.template).compile(
+            format="pdf" if canvas.format == "pdf" else "png",
+            ppi=72 * canvas.scale,
+            sys_inputs={"data": msgspec.json.encode(asked).decode()},
+            timestamp=0,
+        )
+        if not isinstance(drawn, bytes):
+            raise typst.TypstError("the template does not make exactly one page", "")
+        return drawn
+
+    def _compiler(self, name: str) -> typst.Compiler:
+        if name not in self.compilers:
+            self.compilers[name] = typst.Compiler(
+                self.root / "templates" / name / "template.typ",
+                root=self.root,
+                font_paths=self.fonts,
+                ignore_system_fonts=True,
+                package_path=self.root / "packages",
+                package_cache_path=self.root / "packages",
+            )
+        return self.compilers[name]
+
+    def _with_pictures(self, order: Order) -> dict[str, Any]:
+        """The input with each picture's reference replaced by the path at which the template finds it."""
+        most = 2 * max(order.canvas.pixels)
+        given = msgspec.json.decode(msgspec.json.encode(order.input), type=dict[str, Any])
+        for number, (pointer, source) in enumerate(sorted(order.pictures.items())):
+            prepared = pictures.prepare(source, self.root / "pictures" / f"{time.time_ns()}-{number}", most)
+            _put(given, pointer, f"/pictures/{prepared.name}")
+        return given
+
+
+def _encoded(drawn: bytes, canvas: Canvas) -> bytes:
+    if canvas.format in {"png", "pdf"}:
+        return drawn
+    encoded = io.BytesIO()
+    with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
+        if canvas.format == "jpeg":
+            picture.convert("RGB").save(encoded, "JPEG", quality=canvas.quality, subsampling=0, progressive=True)
+        else:
+            picture.save(encoded, "WEBP", quality=canvas.quality, method=3)
+    return encoded.getvalue()
+
+
+def _qr(text: str) -> str:
+    return segno.make(text, micro=False, error="m").svg_inline(border=0, omitsize=True, svgns=True)
+
+
+def _put(value: Any, pointer: str, what: str) -> None:
+    """Replaces what a JSON pointer (RFC 6901) points at."""
+    *way, last = (part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/"))
+    for part in way:
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    value[int(last) if isinstance(value, list) else last] = what
+
+
+def _write(target: Path, body: bytes) -> None:
+    """Under its name the file is always whole; it is on the disk before the answer is given."""
+    partial_file = target.with_name(target.name + ".part")
+    with partial_file.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    partial_file.rename(target)
+
+
+def _handle(renderer: _Renderer, call: bytes) -> bytes:
+    return rendering.encode(renderer.render(rendering.decode(call, Order)))
+
+
+def start(init: bytes) -> Callable[[bytes], bytes]:
+    return partial(_handle, _Renderer(rendering.decode(init, Setup)))

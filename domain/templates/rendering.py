@@ -1,0 +1,66 @@
+"""What the renderer's child process is told and what it answers. Both sides import this and nothing heavier."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from domain.templates.geometry import Canvas
+
+RENDERER = f"1 typst {version('typst')} pillow {version('pillow')} segno {version('segno')}"
+"""Part of an image's identity: when this changes, the same input may give other bytes."""
+
+Message = TypeVar("Message")
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """`templates` is the folder of all templates; `packs` a folder with further fonts, or none."""
+
+    templates: Path
+    packs: Path | None = None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """`pictures` maps JSON pointers inside the input to local files; `target` is the file to write."""
+
+    template: str
+    input: dict[str, Any]
+    canvas: Canvas
+    pictures: dict[str, Path]
+    target: Path
+
+
+class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
+    """A finished, synced file. `width` and `height` are pixels, in a PDF points; times are milliseconds."""
+
+    path: Path
+    sha256: str
+    size: int
+    width: int
+    height: int
+    render_ms: float
+    write_ms: float
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The input can never become an image; `detail` may be shown to the customer."""
+
+    code: str
+    detail: str
+
+
+def encode(message: object) -> bytes:
+    return msgspec.msgpack.encode(message, enc_hook=str)
+
+
+def decode(body: bytes, kind: type[Message]) -> Message:
+    return msgspec.msgpack.decode(body, type=kind, dec_hook=_path)
+
+
+def decode_outcome(body: bytes) -> Rendered | Refused:
+    return msgspec.msgpack.decode(body, type=Rendered | Refused, dec_hook=_path)
+
+
+def _path(kind: type, value: object) -> object:
+    return kind(value)

@@ -1,0 +1,16 @@
+-- The endpoints that want to hear of these events. Each gets its delivery here, in the transaction that writes its
+-- task; the body is built by the first try. As atelier_system, called by expand_batch.
+create function webhook_targets(p_organizations text[], p_events text[])
+returns table (organization_id text, event_id text, target text)
+language sql as $$
+    insert into deliveries (organization_id, id, event_id, event_type, endpoint_id)
+    select w.organization_id, new_id('dlv'), e.id, e.type, w.id
+    from unnest(p_organizations, p_events) as taken (organization_id, id)
+    join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
+    join webhook_endpoints w on w.organization_id = e.organization_id
+    where w.status = 'enabled'
+        and case when e.type = 'webhook_endpoint.tested' then w.id = e.subject
+                 else cardinality(w.event_types) = 0 or e.type = any (w.event_types) end
+    on conflict do nothing
+    returning deliveries.organization_id, deliveries.event_id, deliveries.endpoint_id
+$$;

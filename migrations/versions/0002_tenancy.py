@@ -1,0 +1,74 @@
+"""Row-level security on every tenant table, what each role may do, and the catalogue of plans.
+
+Revision: 0002, after: 0001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+# What atelier_app may do with each tenant table; everything else is refused by PostgreSQL.
+APP_MAY = {
+    "api_keys": "select, insert, update",
+    "assets": "select, insert",
+    "audit_entries": "select, insert",
+    "credit_accounts": "select, update",
+    "credit_entries": "select, insert",
+    "deliveries": "select, insert, update",
+    "delivery_attempts": "select, insert",
+    "events": "select, insert",
+    "feed": "select",
+    "files": "select, insert, delete",
+    "generations": "select, insert, update",
+    "idempotency_keys": "select, insert",
+    "notifications": "select, insert, update",
+    "organizations": "select, update",
+    "pending_events": "insert",
+    "set_aside_events": "",
+    "tasks": "select, update",
+    "webhook_endpoints": "select, insert, update, delete",
+}
+# Facts and the audit trail are never changed, by nobody.
+SYSTEM_MAY = {
+    "events": "select, insert, delete",
+    "audit_entries": "select, insert",
+    "feed": "select, insert, delete",
+    "credit_entries": "select, insert",
+}
+PLAN_COLUMNS = ("id", "name", "monthly_credits", "price_amount", "price_currency", "reuse_is_free")
+PLANS = (
+    ("free", "Free", 100, 0, True),
+    ("pro", "Pro", 5_000, 29_00, False),
+    ("scale", "Scale", 100_000, 199_00, False),
+)
+
+
+def upgrade() -> None:
+    op.execute("revoke create on schema public from public")
+    op.execute("grant usage on schema public to atelier_app, atelier_system")
+    for table, app_may in APP_MAY.items():
+        protect(table, app_may, SYSTEM_MAY.get(table, "select, insert, update, delete"))
+    op.execute("grant select on plans, product_clock to atelier_app")
+    op.execute("grant select, insert, update, delete on plans, product_clock to atelier_system")
+    op.execute("grant usage on sequence feed_position, lease_tokens to atelier_system")
+    op.execute("insert into product_clock default values")
+    catalogue = sa.table("plans", *(sa.column(name) for name in PLAN_COLUMNS))
+    op.bulk_insert(catalogue, [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS])
+
+
+def protect(table: str, app_may: str, system_may: str) -> None:
+    """After `set_config(…, true)` and a commit the setting is '' and not null, hence the nullif."""
+    op.execute(f"alter table {table} enable row level security")
+    op.execute(f"alter table {table} force row level security")
+    op.execute(
+        f"create policy organization on {table} to atelier_app "
+        "using (organization_id = nullif(current_setting('app.organization', true), ''))"
+    )
+    op.execute(f"create policy system on {table} to atelier_system using (true)")
+    if app_may:
+        op.execute(f"grant {app_may} on {table} to atelier_app")
+    op.execute(f"grant {system_may} on {table} to atelier_system")

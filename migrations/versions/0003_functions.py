@@ -1,0 +1,54 @@
+"""The SQL functions of the spine, each kept beside the module whose rules it carries.
+
+Revision: 0003, after: 0002
+"""
+
+from alembic import op
+
+from migrations import functions
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+FILES = (
+    "domain/events/ids.sql",
+    "domain/webhooks/targets.sql",
+    "domain/tasks/expansion.sql",
+    "domain/tasks/recovery.sql",
+    "domain/tasks/dispatch.sql",
+    "domain/tasks/claims.sql",
+    "domain/generations/accept.sql",
+    "domain/api_keys/authenticate.sql",
+)
+FOR_APP = (
+    "new_id",
+    "append_task_died",
+    "bury_task",
+    "accept_generation",
+    "authenticate_key",
+    "touch_keys",
+    "feed_after",
+)
+FOR_SYSTEM = (
+    "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
+    "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
+    "authenticate_key", "feed_after",
+)  # fmt: skip
+DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys", "feed_after")
+
+
+def upgrade() -> None:
+    for file in FILES:
+        functions.load(file)
+    op.execute("revoke execute on all functions in schema public from public")
+    # A SECURITY DEFINER function must belong to the role whose policy sees every row; FORCE binds the owner too.
+    op.execute("grant create on schema public to atelier_system")
+    for name in DEFINED_BY_SYSTEM:
+        op.execute(f"alter function {name} owner to atelier_system")
+    op.execute("revoke create on schema public from atelier_system")
+    for name in FOR_APP:
+        op.execute(f"grant execute on function {name} to atelier_app")
+    for name in FOR_SYSTEM:
+        op.execute(f"grant execute on function {name} to atelier_system")

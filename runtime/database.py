@@ -1,0 +1,142 @@
+"""The one edge where transactions begin and end. Nothing outside this file commits.
+
+A process speaks to PostgreSQL as one of two roles: `Database` as `atelier_app`, which sees the rows of the
+organization that its transaction names and no others (row-level security), and `SystemDatabase` as
+`atelier_system`, which touches rows of several organizations through a short list of SQL functions.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NewType
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Transaction = NewType("Transaction", AsyncConnection)
+"""A transaction of one organization that may write."""
+
+ReadOnly = NewType("ReadOnly", AsyncConnection)
+"""A transaction of one organization that may not; a Transaction serves where one is asked for."""
+
+SystemTransaction = NewType("SystemTransaction", AsyncConnection)
+"""A transaction that sees every organization."""
+
+Reader = Transaction | ReadOnly
+
+_SET_ORGANIZATION = text("select set_config('app.organization', :organization, true)")
+_READ_ONLY = text("set transaction read only")
+
+
+class WrongRoleError(Exception):
+    """A process was given a superuser's or the owner's address, for whom row-level security would not hold."""
+
+
+class _Pool:
+    """An engine and its pool. `flush=False` lets commits return before they are on disk (claims, dispatch)."""
+
+    def __init__(self, url: str, *, size: int, name: str, flush: bool = True) -> None:
+        server_settings = {"application_name": name, "jit": "off"}
+        if not flush:
+            server_settings["synchronous_commit"] = "off"
+        self.engine: AsyncEngine = create_async_engine(
+            sqlalchemy_url(url),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_use_lifo=True,
+            pool_recycle=1800,
+            connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
+        )
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.begin() as connection:
+            yield connection
+
+    async def call(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        """One statement in autocommit, straight through the driver: it is its own transaction, one round trip.
+
+        For SQL functions that set the organization themselves in their first line. Raises asyncpg's errors.
+        """
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            return await raw.driver_connection.fetchrow(statement, *arguments)  # type: ignore[union-attr]
+
+    async def call_many(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """As `call`, for functions that return rows."""
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            rows: list[asyncpg.Record] = await raw.driver_connection.fetch(statement, *arguments)  # type: ignore[union-attr]
+            return rows
+
+    async def check_role(self) -> None:
+        """Raises WrongRoleError unless row-level security binds this role."""
+        async with self.engine.connect() as connection:
+            row = (await connection.execute(_ROLE)).one()
+        if row.rolsuper or row.rolbypassrls or row.owns:
+            raise WrongRoleError(
+                f"the database role {row.rolname} is a superuser, bypasses row-level security or owns tables; "
+                "give ATELIER_DATABASE_URL (and …_SYSTEM_URL) the roles atelier_app and atelier_system"
+            )
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+class Database(_Pool):
+    """As `atelier_app`: every transaction names its organization."""
+
+    @asynccontextmanager
+    async def transaction(self, organization: str) -> AsyncIterator[Transaction]:
+        async with self._begin() as connection:
+            await connection.execute(_SET_ORGANIZATION, {"organization": organization})
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def read_only(self, organization: str) -> AsyncIterator[ReadOnly]:
+        async with self._begin() as connection:
+            await connection.execute(_READ_ONLY)
+            await connection.execute(_SET_ORGANIZATION, {"organization": organization})
+            yield ReadOnly(connection)
+
+
+class SystemDatabase(_Pool):
+    """As `atelier_system`."""
+
+    @asynccontextmanager
+    async def system_transaction(self) -> AsyncIterator[SystemTransaction]:
+        async with self._begin() as connection:
+            yield SystemTransaction(connection)
+
+
+async def connect(url: str, *, name: str, flush: bool = True) -> asyncpg.Connection:
+    """A connection of its own, outside every pool: for LISTEN, advisory locks and heartbeats."""
+    parts = make_url(url)
+    settings = {"application_name": name, "jit": "off"} | ({} if flush else {"synchronous_commit": "off"})
+    return await asyncpg.connect(
+        host=parts.query.get("host") or parts.host,
+        port=parts.port,
+        user=parts.username,
+        password=parts.password,
+        database=parts.database,
+        server_settings=settings,
+        timeout=10,
+        command_timeout=30,
+    )
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """`postgresql://…` (libpq's form) for SQLAlchemy's asyncpg dialect."""
+    return make_url(url).set(drivername="postgresql+asyncpg")
+
+
+def row_dict(row: Any) -> dict[str, Any]:
+    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented accessor
+
+
+_ROLE = text(
+    "select rolname, rolsuper, rolbypassrls, exists(select from pg_class c where c.relowner = r.oid and c.relkind in "
+    "('r', 'p') and c.relnamespace = 'public'::regnamespace) as owns from pg_roles r where rolname = current_user"
+)
