@@ -1,0 +1,260 @@
+"""Warm child processes with limits, for work that is heavy on the CPU or handles hostile input.
+
+A pool keeps `size` children, each of which has loaded one program (see `runtime/child.py`) and answers one call at a
+time. A child has an empty environment, its own scratch folder as working directory, limits on memory, CPU and file
+size, no network where the kernel allows that, and dies with its parent. One that dies, overruns or whose caller is
+cancelled is killed and replaced at once; one that has answered `recycle_after` calls is replaced when its successor
+is warm, so that no call waits for that.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from runtime import child
+
+_ERRORS = "stderr"
+
+Reason = Literal["killed", "timed_out", "out_of_memory", "failed", "not_started"]
+
+
+class ChildDiedError(Exception):
+    """The child did not answer: its process ended, was ended, or its program raised. `detail` is for logs only."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bytes and seconds. `cpu` and `wall` count per call; the CPU limit has a granularity of one second."""
+
+    memory: int = 1 << 30
+    cpu: float = 10.0
+    wall: float = 20.0
+    start: float = 30.0
+    file: int = 256 << 20
+    niceness: int = 10
+    recycle_after: int = 500
+
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, process: Process, folder: Path, limits: Limits) -> None:
+        self.process = process
+        self.calls = 0
+        self.confinement = child.Confinement()
+        self._folder = folder
+        self._limits = limits
+
+    @classmethod
+    async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits) -> "_Child":
+        folder, errors = await asyncio.to_thread(_prepare, scratch)
+        with errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", child.__file__, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=folder, env={}
+            )
+        started = cls(process, folder, limits)
+        orders = child.Orders(
+            program=program,
+            init=init,
+            parent=os.getpid(),
+            memory_limit=limits.memory,
+            cpu_seconds=limits.cpu,
+            file_limit=limits.file,
+            niceness=limits.niceness,
+        )
+        try:
+            answer = await started._exchange(msgspec.msgpack.encode(orders), limits.start)
+        except BaseException as error:
+            await asyncio.shield(started.end())
+            if isinstance(error, ChildDiedError):
+                raise ChildDiedError("not_started", str(error)) from None
+            raise
+        started.confinement = msgspec.msgpack.decode(answer, type=child.Confinement)
+        return started
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    async def call(self, payload: bytes) -> bytes:
+        """Whatever keeps the answer from arriving, cancellation too, kills the process."""
+        self.calls += 1
+        return await self._exchange(payload, self._limits.wall)
+
+    async def end(self) -> None:
+        """Kills, reaps, and removes the scratch folder."""
+        self._kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        await self.process.wait()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def _exchange(self, payload: bytes, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                status, body = await self._speak(payload)
+        except TimeoutError:
+            self._kill()
+            raise ChildDiedError("timed_out", f"no answer within {seconds:g} s") from None
+        except (asyncio.IncompleteReadError, OSError):
+            raise await self._post_mortem() from None
+        except BaseException:
+            self._kill()
+            raise
+        if status != child.ANSWER:
+            self._kill()
+            raise ChildDiedError("out_of_memory" if status == child.NO_MEMORY else "failed", body.decode())
+        return body
+
+    async def _speak(self, payload: bytes) -> tuple[bytes, bytes]:
+        stdin, stdout = self.process.stdin, self.process.stdout
+        if stdin is None or stdout is None:
+            raise ChildDiedError("killed", "started without pipes")
+        stdin.write(child.frame(payload))
+        await stdin.drain()
+        size = int.from_bytes(await stdout.readexactly(4), "big")
+        answer = await stdout.readexactly(size)
+        return answer[:1], answer[1:]
+
+    def _kill(self) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+
+    async def _post_mortem(self) -> ChildDiedError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.process.wait()
+        self._kill()
+        code = await self.process.wait()
+        said = await asyncio.to_thread(_tail, self._folder / _ERRORS)
+        if code == -signal.SIGXCPU:
+            return ChildDiedError("timed_out", f"more than {self._limits.cpu:g} s of CPU time")
+        if "memory allocation of" in said or "MemoryError" in said:  # how Rust and Python end without memory
+            return ChildDiedError("out_of_memory", said)
+        return ChildDiedError("killed", f"ended with {code}: {said}".rstrip(": "))
+
+
+class _Slot:
+    """A place in the pool, with the child in it, or the one that is being started for it."""
+
+    def __init__(self, start: Callable[[], Coroutine[None, None, _Child]]) -> None:
+        self._start = start
+        self._present: asyncio.Task[_Child] | None = None
+        self._successor: asyncio.Task[_Child] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def child(self) -> _Child:
+        """Raises ChildDiedError when none can be started."""
+        if self._successor is not None and self._successor.done() and not _failed(self._successor):
+            if self._present is not None:
+                self._end(self._present)
+            self._present, self._successor = self._successor, None
+        if self._present is None or _failed(self._present):
+            self._present = asyncio.create_task(self._start())
+        elif self._present.done() and not self._present.result().alive:  # it died while it had nothing to do
+            self.replace()
+        return await asyncio.shield(self._present)
+
+    def replace(self) -> None:
+        """The child died: its place is filled at once, by the successor if there is one."""
+        if self._present is not None:
+            self._end(self._present)
+        self._present, self._successor = self._successor or asyncio.create_task(self._start()), None
+
+    def prepare_successor(self) -> None:
+        if self._successor is None or _failed(self._successor):
+            self._successor = asyncio.create_task(self._start())
+
+    async def close(self) -> None:
+        for task in (self._present, self._successor):
+            if task is not None:
+                self._end(task)
+        self._present = self._successor = None
+        await asyncio.gather(*self._endings)
+
+    def _end(self, task: asyncio.Task[_Child]) -> None:
+        ending = asyncio.create_task(_end(task))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+
+class ChildPool:
+    """`program` is the name of a module with `start(init)`. Belongs to the event loop that first uses it."""
+
+    def __init__(
+        self, program: str, *, size: int, scratch: Path, init: bytes = b"", limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self._scratch = scratch.absolute()
+        self._slots = [_Slot(partial(_Child.start, program, init, self._scratch, self.limits)) for _ in range(size)]
+        self._free: asyncio.Queue[_Slot] = asyncio.Queue()
+        for slot in self._slots:
+            self._free.put_nowait(slot)
+
+    async def warm(self) -> None:
+        """Starts every child. Raises ChildDiedError (`not_started`) with what the child said."""
+        await asyncio.gather(*(slot.child() for slot in self._slots))
+
+    async def call(self, payload: bytes) -> bytes:
+        """Waits for a free child. Raises ChildDiedError; a cancelled caller's child is killed at once."""
+        slot = await self._free.get()
+        try:
+            present = await slot.child()
+            try:
+                answer = await present.call(payload)
+            except BaseException:
+                slot.replace()
+                raise
+            if present.calls >= self.limits.recycle_after:
+                slot.prepare_successor()
+            return answer
+        finally:
+            self._free.put_nowait(slot)
+
+    async def confinement(self) -> child.Confinement:
+        """What of the confinement applies here, as a child found it."""
+        return (await self._slots[0].child()).confinement
+
+    async def close(self) -> None:
+        await asyncio.gather(*(slot.close() for slot in self._slots))
+
+
+async def _end(task: asyncio.Task[_Child]) -> None:
+    """Ends a child, or the start of one; a failed start has cleaned up after itself."""
+    task.cancel()
+    with contextlib.suppress(ChildDiedError, asyncio.CancelledError):
+        await (await task).end()
+
+
+def _failed(start: asyncio.Task[_Child]) -> bool:
+    return start.done() and (start.cancelled() or start.exception() is not None)
+
+
+def _prepare(scratch: Path) -> tuple[Path, BinaryIO]:
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="child-", dir=scratch))
+    return folder, (folder / _ERRORS).open("wb")
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()[-size:].decode(errors="replace").strip()
+    return ""
