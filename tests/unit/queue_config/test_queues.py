@@ -1,0 +1,16 @@
+from queue_config import queues
+
+
+def test_every_queue_has_a_group_that_serves_it_and_a_name_of_its_own() -> None:
+    served = [*queues.of_group("images"), *queues.of_group("io")]
+    assert sorted(queue.name for queue in served) == sorted(queues.BY_NAME)
+    assert len(queues.BY_NAME) == len(queues.QUEUES)
+
+
+def test_no_queue_of_slow_receivers_can_take_all_threads() -> None:
+    for queue in (queues.WEBHOOKS, queues.MAIL):
+        assert 0 < queue.share < 1
+
+
+def test_short_reactions_go_before_deliveries_and_mail() -> None:
+    assert queues.LIFECYCLE.priority < queues.WEBHOOKS.priority < queues.MAIL.priority
