@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slow_statement: float = 0.2
     """From how many seconds on a statement is logged and counted as slow."""
 
+    # Redis and the queue
     redis_url: Secret = Secret("")
     """Empty: `atelier up` starts its own server under `data_dir`."""
     broker: Literal["redis", "stub"] = "redis"
