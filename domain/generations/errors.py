@@ -1,0 +1,39 @@
+"""Refusals about generations."""
+
+from domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
+
+
+class GenerationNotFound(NotFound):
+    """There is no such generation here."""
+
+    code = "generation_not_found"
+
+
+class GenerationOver(Conflict):
+    """The generation has ended and cannot be cancelled any more."""
+
+    code = "generation_over"
+
+
+class GenerationNotReplayable(Conflict):
+    """Only a failed generation can be tried again."""
+
+    code = "generation_not_replayable"
+
+
+class InsufficientCredits(QuotaExceeded):
+    """There are not enough credits left for this."""
+
+    code = "insufficient_credits"
+
+
+class EngineUnknown(Invalid):
+    """There is no such engine."""
+
+    code = "engine_unknown"
+
+
+class RequestInvalid(Invalid):
+    """The request does not fit."""
+
+    code = "generation_invalid"

@@ -1,0 +1,51 @@
+"""What actors' functions may ask for by name, beside their transaction: made once per process."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from domain.events.base import Event
+from domain.notifications.channels.base import Channel
+from runtime.children import ChildPool
+from runtime.database import Reader
+from runtime.encryption import Keyring
+from runtime.outbound import Outbound
+from runtime.settings import Settings
+from storage.base import ObjectStore
+from storage.addresses import ObjectUrls
+
+Describe = Callable[[Reader, Event], Awaitable[dict[str, Any]]]
+"""How the thing that an event speaks of looks from outside, as the API would answer it."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """A function of an actor takes those that it names as keyword-only parameters."""
+
+    settings: Settings
+    store: ObjectStore
+    outbound: Outbound
+    renderers: ChildPool
+    keyring: Keyring
+    mail: Channel
+    urls: ObjectUrls
+    describe: Describe
+
+    def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with its tools filled in."""
+        wanted = {name: getattr(self, name) for name in names(function)}
+
+        def bound(*arguments: object) -> Any:
+            return function(*arguments, **wanted)
+
+        return bound if wanted else function
+
+
+def names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Raises TypeError when a function asks for a tool that there is not."""
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
+    wanted = tuple(name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY)
+    if unknown := set(wanted) - set(Tools.__struct_fields__):
+        raise TypeError(f"{function.__qualname__} asks for {', '.join(sorted(unknown))}, which is no tool of actors")
+    return wanted
