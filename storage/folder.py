@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -142,7 +141,7 @@ class ObjectFolder:
 
     def _sweep(self) -> None:
         """The time of the last change of status, not of content, is what counts: a linked file keeps its old mtime."""
-        before = time.time() - self._leftovers_after.total_seconds()
+        before = (clock.machine() - self._leftovers_after).timestamp()
         with _translated():
             for leftover in self._temporaries.iterdir():
                 try:
