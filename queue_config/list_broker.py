@@ -4,7 +4,6 @@ There are no delays, acknowledgements, heartbeats or dead letters here. A messag
 process that took it; when that process dies, the ledger finds the message's tasks unclaimed and sends them again.
 """
 
-import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,8 +14,9 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from queue_config.errors import DelayNotSupportedError
 from queue_config.queues import Queue
+from runtime.telemetry import logs
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 Messages = Mapping[str, Sequence[bytes]]
 """Encoded messages by the name of their queue."""
@@ -109,7 +109,7 @@ class ListConsumer(Consumer):
         try:
             return MessageProxy(dramatiq.Message.decode(data))
         except dramatiq.errors.DecodeError:
-            log.exception("dropped %d bytes that are not a message", len(data))
+            log.exception("dropped what is not a message", bytes=len(data))
             return None
 
     def ack(self, message: MessageProxy) -> None:  # noqa: ARG002 the name is Dramatiq's

@@ -1,6 +1,5 @@
 """Messages on Redis lists: RPUSH to send, BLPOP to wait, so that an idle worker neither polls nor is late."""
 
-import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +13,9 @@ from redis.retry import Retry
 from queue_config.errors import BrokerUnavailableError
 from queue_config.list_broker import ListBroker, Messages
 from queue_config.queues import Queue
+from runtime.telemetry import logs
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5
@@ -76,13 +76,13 @@ class RedisReader:
             return None
         if self._lost:
             self._lost = False
-            log.info("queue %s is reached again", self._queue_name)
+            log.info("the queue is reached again", queue=self._queue_name)
         return answer[1] if answer else None
 
     def _rest(self, error: Exception) -> None:
         if not self._lost:
             self._lost = True
-            log.warning("queue %s cannot be reached: %s", self._queue_name, type(error).__name__)
+            log.warning("the queue cannot be reached", queue=self._queue_name, error=type(error).__name__)
         self._client.connection_pool.disconnect()
         time.sleep(min(self._timeout, RECONNECT_WAIT))
 

@@ -1,0 +1,124 @@
+"""Log lines: JSON on stderr (or coloured text for a person), with the context of the work that wrote them.
+
+`log = logs.logger(__name__)` at the top of a module, then `log.warning("the queue cannot be reached", queue=name)`:
+a plain sentence that stays the same, and what varies as fields. `docs/telemetry.md` lists the fields.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
+from typing import Any, BinaryIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from runtime.settings import Settings
+from runtime.telemetry import scrubbing, tracing
+
+_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
+_FIRST_FIELDS = ("time", "level", "message", "source", "process")
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    bound: FilteringBoundLogger = structlog.get_logger(source=name)
+    return bound
+
+
+@contextlib.contextmanager
+def bound(**values: str) -> Iterator[None]:
+    """Every line written inside, in this task and those it starts, carries these fields: `request_id`,
+    `organization`, `event`, `task` …
+    """
+    token = _context.set({**_context.get(), **values})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def context() -> dict[str, str]:
+    """The fields bound here, to hand on to where context variables do not reach."""
+    return dict(_context.get())
+
+
+def configure(settings: Settings, process: str, stream: BinaryIO | None = None) -> None:
+    """Once, first thing in a process. Libraries' lines from `warning` up (all of them at `debug`), Python's warnings
+    and uncaught exceptions go the same way as ours.
+    """
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=_processors(settings, process),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(stream or sys.stderr.buffer),
+        cache_logger_on_first_use=False,
+    )
+    logging.root.handlers[:] = [_FromLibraries()]
+    logging.root.setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+
+
+def _processors(settings: Settings, process: str) -> list[Processor]:
+    scrubber = scrubbing.of_settings(settings)
+
+    def finish(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+        line: dict[str, Any] = {**dict.fromkeys(_FIRST_FIELDS), **_context.get(), **fields}
+        line["process"] = f"{process}/{os.getpid()}"
+        if traceparent := tracing.current_traceparent():
+            line.setdefault("trace_id", tracing.trace_id(traceparent))
+        return scrubber.fields(line)
+
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", key="time"),
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),  # `event` is the id of one of ours
+        finish,
+        *([_json] if settings.log_format == "json" else [_console(), _encode]),
+    ]
+
+
+def _json(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
+    return msgspec.json.encode(fields)
+
+
+def _console() -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        event_key="message",
+        timestamp_key="time",
+        colors=sys.stderr.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _encode(_: WrappedLogger, __: str, line: Any) -> bytes:
+    return str(line).encode()
+
+
+class _FromLibraries(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)  # the arguments don't fit; `handleError` would print them as they are
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        logger(record.name).log(level, message, exc_info=record.exc_info)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logger(__name__).critical("uncaught exception", exc_info=(kind, error, traceback))
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and args.exc_type is not SystemExit:
+        exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+        logger(__name__).critical("uncaught exception", exc_info=exc_info, thread=args.thread and args.thread.name)
