@@ -35,6 +35,6 @@ Id = Annotated[str, mapped_column(_C)]
 """A prefixed id (see `runtime.ids`); collation C makes its order the order of creation."""
 
 IdKey = Annotated[str, mapped_column(_C, primary_key=True)]
-OrganizationKey = Annotated[str, mapped_column(_C, primary_key=True, name=ORGANIZATION)]
-OrganizationId = Annotated[str, mapped_column(_C, name=ORGANIZATION)]
+OrganizationKey = Annotated[str, mapped_column(_C, primary_key=True)]
+OrganizationId = Annotated[str, mapped_column(_C)]
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]

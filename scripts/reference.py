@@ -23,7 +23,7 @@ _KINDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true
 def settings_page() -> str:
     return _page(
         "Settings",
-        "Every setting is an environment variable, or a line of a file `.env` in the working directory; the first wins. "
+        "Every setting is an environment variable, or a line of a file `.env` here; the environment wins. "
         "Nothing has to be set for `make run`. Durations are seconds, sizes are bytes. A name that is not listed here, "
         "or a value that does not fit, stops a process as it starts, with a line that says which.",
         *_settings(),

@@ -5,7 +5,7 @@ from domain.events.base import Event
 
 class ApiKeyCreated(Event, frozen=True, kw_only=True):
     type = "api_key.created"
-    examples = {1: {}}  # noqa: RUF012
+    examples = {1: {}}
     public = False
 
 
@@ -13,5 +13,5 @@ class ApiKeyRevoked(Event, frozen=True, kw_only=True):
     """Every API process drops the key from its cache when this passes in the feed."""
 
     type = "api_key.revoked"
-    examples = {1: {}}  # noqa: RUF012
+    examples = {1: {}}
     public = False

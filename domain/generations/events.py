@@ -7,7 +7,7 @@ class GenerationAccepted(Event, frozen=True, kw_only=True):
     """Accepted, its credits held. Appended by SQL (`accept_generation`)."""
 
     type = "generation.accepted"
-    examples = {1: {"engine": "template", "template": "badge", "price": 1}}  # noqa: RUF012
+    examples = {1: {"engine": "template", "template": "badge", "price": 1}}
 
     engine: str
     template: str
@@ -19,14 +19,14 @@ class GenerationRetried(Event, frozen=True, kw_only=True):
     """A failed generation was given another chance, under a new hold."""
 
     type = "generation.retried"
-    examples = {1: {"price": 1}}  # noqa: RUF012
+    examples = {1: {"price": 1}}
 
     price: int
 
 
 class GenerationSucceeded(Event, frozen=True, kw_only=True):
     type = "generation.succeeded"
-    examples = {1: {"asset": "ast_01jd3v6t2cf5a9x0kqzr8m4n7p", "credits": 1, "reused": False}}  # noqa: RUF012
+    examples = {1: {"asset": "ast_01jd3v6t2cf5a9x0kqzr8m4n7p", "credits": 1, "reused": False}}
 
     asset: str
     credits: int
@@ -35,13 +35,13 @@ class GenerationSucceeded(Event, frozen=True, kw_only=True):
 
 class GenerationFailed(Event, frozen=True, kw_only=True):
     type = "generation.failed"
-    examples = {1: {"code": "picture_unreachable"}}  # noqa: RUF012
+    examples = {1: {"code": "picture_unreachable"}}
 
     code: str
 
 
 class GenerationCancelled(Event, frozen=True, kw_only=True):
     type = "generation.cancelled"
-    examples = {1: {"by": "caller"}}  # noqa: RUF012
+    examples = {1: {"by": "caller"}}
 
     by: str

@@ -10,7 +10,7 @@ class TaskDied(Event, frozen=True, kw_only=True):
     """
 
     type = "task.died"
-    examples = {1: {"task": 17, "actor": "generations.render", "attempts": 0, "deaths": 3}}  # noqa: RUF012
+    examples = {1: {"task": 17, "actor": "generations.render", "attempts": 0, "deaths": 3}}
     public = False
 
     task: int

@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "runtime/activation.py": "sockets and readiness come in systemd's variables",
     "runtime/launcher.py": "hands sockets over in systemd's variables",
     "runtime/processes.py": "the processes it starts inherit the environment",
+    "runtime/embedded/postgres.py": "hands PATH on to the programs it starts, and nothing else",
 }
 
 NETWORK = {
@@ -83,7 +84,7 @@ def writes_to_standard_output(source: Source) -> Iterator[str]:
 def suppressions_without_a_reason(source: Source) -> Iterator[str]:
     for number, line in enumerate(source.lines, 1):
         _, mark, rest = line.partition("# noqa")
-        if mark and not re.match(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*\s*[-:#]\s*\w", rest):
+        if mark and not re.match(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*\W+\w", rest):
             yield source.at(number, "write `# noqa: CODE - reason`")
 
 

@@ -1,0 +1,44 @@
+"""What is written of the code says what the code says."""
+
+import re
+
+import pytest
+
+from domain.errors import DomainError
+from runtime.settings import PREFIX, Settings
+from scripts import reference
+from tests.architecture.source import ROOT
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_a_page_made_from_the_code_is_up_to_date(name):
+    assert (reference.DOCS / name).read_text() == reference.PAGES[name](), "`make fix` writes it anew"
+
+
+def test_every_setting_says_what_it_does():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| .* \| ?(.*) ?\|$", reference.settings_page(), re.MULTILINE)
+    assert {name for name, _ in rows} == {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
+    assert [name for name, text in rows if not text.strip()] == []
+
+
+def test_every_error_has_a_code_of_its_own():
+    codes = [kind.code for kind in reference.errors()]
+    assert sorted({code for code in codes if codes.count(code) > 1}) == []
+    assert DomainError.code not in codes
+    assert [code for code in codes if not re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", code)] == []
+
+
+def test_every_error_says_in_a_sentence_what_happened():
+    undocumented = [kind.__name__ for kind in reference.errors() if not (kind.__doc__ or "").strip().endswith(".")]
+    assert undocumented == []
+
+
+def test_every_link_between_documents_leads_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())]
+    broken = [
+        f"{page.name}: {target}"
+        for page, target in links
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []

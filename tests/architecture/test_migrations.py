@@ -1,0 +1,62 @@
+"""Migrations form one line, and none of them would lock or break a database in use."""
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from scripts import migrations
+from tests.architecture.source import ROOT
+
+ADD_COLUMN = "alter table events add column place text not null;"
+INDEX = "create index ix_events_type on events (type);"
+
+
+def history() -> list[str]:
+    """Revisions from the oldest to the newest. Alembic refuses two heads by itself."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+
+
+def test_revisions_are_numbered_in_one_line():
+    assert history() == [f"{number:04}" for number in range(1, len(history()) + 1)]
+
+
+def test_no_revision_would_harm_a_database_in_use():
+    assert migrations.main() == 0
+
+
+def test_every_migration_runs_under_a_limit_on_locks_and_time():
+    environment = (ROOT / "migrations/env.py").read_text()
+    assert re.search(r"set lock_timeout = '[1-5]s'", environment)
+    assert re.search(r"set statement_timeout = '\d+s'", environment)
+
+
+@pytest.mark.parametrize(("sql", "said"), [(ADD_COLUMN, "required"), (INDEX, "concurrent")])
+def test_a_change_that_locks_or_breaks_a_table_in_use_is_named(sql, said):
+    assert said in migrations.complaints("0009", sql)
+
+
+def test_an_index_on_a_table_of_the_same_revision_is_left_alone():
+    assert migrations.complaints("0009", "create table places (type text);\ncreate index on places (type);") == ""
+
+
+def test_each_revision_is_linted_alone():
+    rendered = (
+        "BEGIN;\n\n-- Running upgrade  -> 0001\n\ncreate table places (type text);\n\n"
+        f"-- Running upgrade 0001 -> 0002\n\n{INDEX}\n\nCOMMIT;\n\n"
+    )
+    first, second = migrations.revisions(rendered)
+    assert (first[0], second[0]) == ("0001", "0002")
+    assert "places" in first[1]
+    assert second[1].strip() == INDEX
+
+
+def test_migrations_carry_no_way_back():
+    """Going back is a new revision: what a contract step dropped can't be conjured up by a downgrade."""
+    files = (ROOT / "migrations/versions").glob("*.py")
+    assert [Path(file).name for file in files if "def downgrade" in file.read_text()] == []
