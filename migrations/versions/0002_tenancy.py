@@ -41,9 +41,9 @@ SYSTEM_MAY = {
 }
 PLAN_COLUMNS = ("id", "name", "monthly_credits", "price_amount", "price_currency", "reuse_is_free")
 PLANS = (
-    ("free", "Free", 100, 0, True),
-    ("pro", "Pro", 5_000, 29_00, False),
-    ("scale", "Scale", 100_000, 199_00, False),
+    ("free", "Free", 100, 0, "USD", True),
+    ("pro", "Pro", 5_000, 29_00, "USD", False),
+    ("scale", "Scale", 100_000, 199_00, "USD", False),
 )
 
 
