@@ -42,3 +42,17 @@ def test_every_link_between_documents_leads_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_decisions_are_numbered_listed_and_have_the_four_sections():
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    listed = (ROOT / "docs/decisions/README.md").read_text()
+    sections = ["## Context", "## Decision", "## Refused", "## Consequences"]
+    for page in pages:
+        lines = page.read_text().splitlines()
+        assert page.name in listed
+        assert lines[0].startswith(f"# {page.name[:4]}: ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d, (accepted|superseded by \d{4})", lines[2])
+        assert [line for line in lines if line.startswith("## ")] == sections
+        assert len(lines) <= 60
