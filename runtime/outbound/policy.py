@@ -82,7 +82,10 @@ class Policy:
     def _judge(self, address: str, port: int) -> str:
         if self._is_own(address, port):
             return _OWN
-        parsed = ipaddress.ip_address(address)
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:  # not what a name server should answer
+            return _NOT_PUBLIC
         if addresses.is_public(parsed) or any(parsed in network for network in self._allow):
             return ""
         return _NOT_PUBLIC
@@ -114,7 +117,7 @@ def _parse(text: str) -> URL:
         raise InvalidUrlError("The URL must not contain spaces, control characters or backslashes.")
     try:
         return URL(text)
-    except ValueError:
+    except (ValueError, IndexError):  # yarl answers `http://[]@` with IndexError
         raise InvalidUrlError from None
 
 
