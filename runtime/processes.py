@@ -82,7 +82,7 @@ class _Child:
 class Supervisor:
     """Lives in one event loop, in the main thread: children die with the thread that started them.
 
-    `changed` is called with nothing after a process began or ended; `pids()` then has the present state.
+    `changed` is called when a process has become ready or has ended, with `pids()` as it then is.
     """
 
     progress: Progress
@@ -108,6 +108,7 @@ class Supervisor:
     async def start(self, process: Process) -> None:
         """Returns when it is ready, and keeps it alive from then on. Raises StartError; then nothing is left of it."""
         self._children[process.name] = await self._begin(process)
+        self.changed()
 
     async def roll(self, name: str) -> None:
         """Starts a second process of that name, waits until it is ready, then stops the first.
@@ -143,7 +144,6 @@ class Supervisor:
     async def _launch(self, child: _Child) -> None:
         with _readiness(child.process) as (check, env):
             child.handle = await _spawn(child.process, env)
-            self.changed()
             await _wait_until_ready(child.process, child.handle, check)
         child.ready_at = time.monotonic()
 
@@ -161,7 +161,8 @@ class Supervisor:
             pause = min(pause * 2, restart.longest)
             try:
                 await self._launch(child)
-            except StartError as error:
+                self.changed()
+            except (StartError, OSError) as error:
                 self.progress(str(error))
                 _kill_group(child.handle.pid)
 
@@ -189,6 +190,7 @@ async def run(process: Process) -> None:
         status = await handle.wait()
     finally:
         _kill_group(handle.pid)
+        await handle.wait()
     if status != 0:
         raise _failed(process, _ending(status))
 

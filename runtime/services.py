@@ -12,18 +12,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import quote
 
 from runtime.embedded import postgres, redis
 from runtime.embedded.errors import AlreadyRunningError, ServiceUnavailableError
-from runtime.processes import Progress, Supervisor
+from runtime.processes import Progress, StartError, Supervisor
 from runtime.settings import Secret
 
-__all__ = ["AlreadyRunningError", "EmbeddedServices", "Endpoints", "ServiceUnavailableError"]
+__all__ = ["AlreadyRunningError", "EmbeddedServices", "Endpoints", "ServiceUnavailableError", "StartError"]
 
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero; 103 on macOS
 LEAVE_TIMEOUT = 30.0
@@ -41,7 +42,8 @@ class Endpoints:
 class EmbeddedServices:
     """`async with EmbeddedServices(Path("var"), progress=print) as services: … services.endpoints …`
 
-    To be used in the main thread. `fsync=False` is for tests: quicker, and a crash of the machine loses data.
+    To be used in the main thread. `changed` is called when a server began or ended (see `pids`). `fsync=False` is for
+    tests: quicker, and a crash of the machine loses data.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class EmbeddedServices:
         data_dir: Path,
         *,
         progress: Progress,
+        changed: Callable[[], None] = lambda: None,
         postgres: bool = True,
         redis: bool = True,
         fsync: bool = True,
@@ -57,7 +60,7 @@ class EmbeddedServices:
         self._wanted = (postgres, redis)
         self._fsync = fsync
         self._progress = progress
-        self._supervisor = Supervisor(progress)
+        self._supervisor = Supervisor(progress, changed)
         self._cleanup = contextlib.AsyncExitStack()
         self.endpoints = Endpoints()
 
@@ -161,17 +164,26 @@ def _try_lock(path: Path) -> IO[str] | None:
 
 @contextlib.contextmanager
 def _socket_folder(place: Path) -> Iterator[Path]:
-    """A new private folder; where `place` is too long a path for sockets, a short one that `place` then links to."""
-    shutil.rmtree(place.resolve(), ignore_errors=True)  # of a run that was killed
-    place.unlink(missing_ok=True)
-    if len(os.fsencode(place / postgres.SOCKET)) <= SOCKET_PATH_LIMIT:
-        folder = place
-        folder.mkdir(mode=0o700)
+    """A new private folder: `place`, or one that it links to when its own path would not do for sockets."""
+    _remove_folder(place)  # of a run that was killed
+    if _does_for_sockets(place):
+        place.mkdir(mode=0o700)
     else:
-        folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-        place.symlink_to(folder)
+        place.symlink_to(tempfile.mkdtemp(prefix="atelier-"))
     try:
+        folder = place.resolve()
+        if not _does_for_sockets(folder):
+            raise ServiceUnavailableError(f"{folder} does not do for sockets: set TMPDIR to a short and plain path")
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        place.unlink(missing_ok=True)
+        _remove_folder(place)
+
+
+def _does_for_sockets(folder: Path) -> bool:
+    """Short enough, and the same text in a URL and in a list of addresses."""
+    return len(os.fsencode(folder / postgres.SOCKET)) <= SOCKET_PATH_LIMIT and quote(str(folder)) == str(folder)
+
+
+def _remove_folder(place: Path) -> None:
+    shutil.rmtree(place.resolve(), ignore_errors=True)
+    place.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 
@@ -39,7 +38,7 @@ SETTINGS = {
     "log_min_duration_statement": "-1",
     "password_encryption": "scram-sha-256",
 }
-CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}  # a killed server still loses nothing
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,13 @@ class Postgres:
 
     def url(self) -> str:
         """For libpq, asyncpg and SQLAlchemy alike."""
-        return f"postgresql://{SUPERUSER}@/postgres?host={quote(str(self.run))}&port={PORT}"
+        return f"postgresql://{SUPERUSER}@/postgres?host={self.run}&port={PORT}"
 
     async def prepare(self, progress: Progress) -> None:
         """Makes the data folder when there is none. It is built beside its place, so that it is whole or absent."""
         _own(self.run, self.identity)
         if (self.data / "PG_VERSION").exists():
-            _forget_reused_pid(self.data / "postmaster.pid")
+            _forget_dead_server(self.data)
             return
         progress(f"making a PostgreSQL {self.programs.major} data folder in {self.data}")
         new = self.data.with_name(f"{self.data.name}.new")
@@ -88,8 +87,7 @@ class Postgres:
         new.rename(self.data)
 
     def process(self) -> Process:
-        socket_folder = '"' + str(self.run).replace('"', '""') + '"'  # the setting is a list, with commas
-        settings = SETTINGS | {"unix_socket_directories": socket_folder} | ({} if self.fsync else CARELESS)
+        settings = SETTINGS | {"unix_socket_directories": str(self.run)} | ({} if self.fsync else WITHOUT_FSYNC)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Process(
             name="postgres",
@@ -121,7 +119,10 @@ class Postgres:
 
 
 def find_programs(data: Path) -> Programs:
-    """The bundled release, else the system's newest; or whichever wrote the data. Raises ServiceUnavailableError."""
+    """The bundled ones, else those on the PATH, else the newest package; but for data that exists, those that wrote it.
+
+    Raises ServiceUnavailableError.
+    """
     found = list(_installed())
     if not found:
         raise ServiceUnavailableError(
@@ -195,9 +196,17 @@ def _has_name(user: int) -> bool:
         return False
 
 
-def _forget_reused_pid(pid_file: Path) -> None:
-    """After a crash of the whole machine its number may belong to another program, and the server would not start."""
-    with contextlib.suppress(OSError, ValueError):
-        program = Path("/proc") / str(int(pid_file.read_text().split()[0])) / "comm"
-        if program.read_text().strip() != "postgres":
-            pid_file.unlink()
+def _forget_dead_server(data: Path) -> None:
+    """A killed server leaves its pid behind, and the next refuses to start if that is now a zombie's or a stranger's.
+
+    A live server's working folder is its data. Where there is no /proc, PostgreSQL's own check has to do.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists() or not Path("/proc/self/cwd").exists():
+        return
+    try:
+        lives = Path(f"/proc/{int(pid_file.read_text().split()[0])}/cwd").readlink() == data
+    except (OSError, ValueError, IndexError):
+        lives = False
+    if not lives:
+        pid_file.unlink()

@@ -9,7 +9,6 @@ import importlib.util
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from runtime.embedded.errors import ServiceUnavailableError
 from runtime.processes import Process
@@ -27,7 +26,7 @@ class Redis:
     kept: tuple[int, ...]
 
     def url(self) -> str:
-        return f"unix://{quote(str(self.run / SOCKET))}"
+        return f"unix://{self.run / SOCKET}"
 
     def process(self) -> Process:
         self.data.mkdir(mode=0o700, exist_ok=True)
