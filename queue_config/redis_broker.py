@@ -42,7 +42,8 @@ class RedisBroker(ListBroker):
             pipeline.execute()
         # TimeoutError, ReadOnlyError and their like are no redis.ConnectionError; a failed connect may be an OSError
         except (redis.RedisError, OSError) as error:
-            self._client.connection_pool.disconnect()
+            # the next try connects anew, perhaps to another server; other threads' sends go on undisturbed
+            self._client.connection_pool.disconnect(inuse_connections=False)
             raise BrokerUnavailableError(f"Redis took no messages: {type(error).__name__}") from error
 
     def reader(self, queue_name: str, timeout: float) -> "RedisReader":

@@ -120,10 +120,12 @@ def test_messages_that_were_not_begun_go_back_to_the_head_of_their_queue(broker:
 
 def test_a_waiting_consumer_is_woken_by_a_message(broker: ListBroker) -> None:
     consumer = broker.consume("images", timeout=5_000)
-    threading.Timer(0.1, broker.enqueue, [message("tsk_1")]).start()
+    sender = threading.Timer(0.1, broker.enqueue, [message("tsk_1")])
+    sender.start()
     began = time.monotonic()
     assert next(consumer) is not None
     assert time.monotonic() - began < 3
+    sender.join()
 
 
 def test_async_actors_run_together_on_one_loop(new_broker: BuildBroker) -> None:
