@@ -76,7 +76,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage_dir: Path = Path()
     """Default: `storage` in `data_dir`."""
     asset_url_ttl: int = 3600
-    """How long a signed address of an image is valid."""
+    """How long the addresses of images in the API's answers work."""
+    sent_url_ttl: int = 7 * 86_400
+    """How long those in webhooks and mails work, which may be read later."""
 
     # mail
     smtp_url: Secret = Secret("")

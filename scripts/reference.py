@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 import domain
 from domain.errors import DomainError
 from runtime import settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
+DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(settings.Settings)}
 _KINDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
 
 
@@ -88,7 +91,8 @@ def _row(field: ast.AnnAssign, following: ast.stmt | None) -> str:
     described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
     text = " ".join(str(following.value.value).split()) if described else ""  # type: ignore[union-attr]
     text = text.replace("`data_dir`", f"`{settings.PREFIX}DATA_DIR`")
-    return f"| `{settings.PREFIX}{ast.unparse(field.target).upper()}` | {_kind(field)} | {_default(field)} | {text} |"
+    name = ast.unparse(field.target)
+    return f"| `{settings.PREFIX}{name.upper()}` | {_kind(field)} | {_default(name)} | {text} |"
 
 
 def _kind(field: ast.AnnAssign) -> str:
@@ -99,13 +103,10 @@ def _kind(field: ast.AnnAssign) -> str:
     return "secret" if name == "Secret" else _KINDS[name]
 
 
-def _default(field: ast.AnnAssign) -> str:
-    value = field.value
-    if isinstance(value, ast.Call):
-        value = value.args[0] if value.args else None
-    default = ast.literal_eval(value) if value is not None else ""
-    text = str(default).lower() if isinstance(default, bool) else str(default)
-    return f"`{text}`" if text else ""
+def _default(name: str) -> str:
+    value = DEFAULTS[name]
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if value not in ("", Path()) else ""
 
 
 def _family(kind: type[DomainError]) -> str:

@@ -329,7 +329,7 @@ def upgrade() -> None:
         sa.Column("generation_id", sa.String(length=64, collation="C"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "(kind, from_account, to_account) in (('grant', 'granted', 'available'), ('hold', 'available', 'held'), ('settle', 'held', 'spent'), ('release', 'held', 'available'))",  # noqa: E501
+            "(kind, from_account, to_account) in (('grant', 'granted', 'available'), ('hold', 'available', 'held'), ('settle', 'held', 'spent'), ('release', 'held', 'available'))",  # noqa: E501 - one constraint
             name=op.f("ck_credit_entries_accounts"),
         ),
         sa.CheckConstraint("amount >= 0", name=op.f("ck_credit_entries_amount")),

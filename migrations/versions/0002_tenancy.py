@@ -39,7 +39,15 @@ SYSTEM_MAY = {
     "feed": "select, insert, delete",
     "credit_entries": "select, insert",
 }
-PLAN_COLUMNS = ("id", "name", "monthly_credits", "price_amount", "price_currency", "reuse_is_free")
+# Typed, so that alembic can render the catalogue as SQL text.
+PLAN_COLUMNS = {
+    "id": sa.Text(),
+    "name": sa.Text(),
+    "monthly_credits": sa.Integer(),
+    "price_amount": sa.Integer(),
+    "price_currency": sa.Text(),
+    "reuse_is_free": sa.Boolean(),
+}
 PLANS = (
     ("free", "Free", 100, 0, "USD", True),
     ("pro", "Pro", 5_000, 29_00, "USD", False),
@@ -56,7 +64,7 @@ def upgrade() -> None:
     op.execute("grant select, insert, update, delete on plans, product_clock to atelier_system")
     op.execute("grant usage on sequence feed_position, lease_tokens to atelier_system")
     op.execute("insert into product_clock default values")
-    catalogue = sa.table("plans", *(sa.column(name) for name in PLAN_COLUMNS))
+    catalogue = sa.table("plans", *(sa.column(name, kind) for name, kind in PLAN_COLUMNS.items()))
     op.bulk_insert(catalogue, [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS])
 
 

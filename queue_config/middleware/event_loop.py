@@ -54,7 +54,7 @@ class EventLoop(AsyncIO):
             self._stop(thread)
             raise EventLoopError(f"the worker could not be set up: {error}") from error
 
-    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002 Dramatiq's
         if thread := get_event_loop_thread():
             try:
                 thread.run_coroutine(self._on_stop())

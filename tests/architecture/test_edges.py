@@ -35,7 +35,7 @@ NETWORK = {
     "storage/cloudinary.py": "the Cloudinary driver",
 }
 _CLIENTS = {
-    "aiohttp", "aiosmtplib", "boto3", "botocore", "cloudinary", "http.client", "httpx", "requests", "smtplib", "socket",
+    "aiohttp", "aiosmtplib", "boto3", "botocore", "cloudinary", "http.client", "httpx", "requests", "smtplib",
     "urllib.request", "urllib3",
 }  # fmt: skip
 
@@ -72,6 +72,9 @@ def network_clients(source: Source) -> Iterator[str]:
         for line, name in source.imports():
             if any(f"{name}.".startswith(f"{client}.") for client in _CLIENTS):
                 yield source.at(line, f"{name}: the network is reached through runtime/outbound")
+        for call in source.calls():
+            if dotted(call.func) in {"socket.socket", "socket.create_connection", "asyncio.open_connection"}:
+                yield source.at(call.lineno, f"{dotted(call.func)}(): the network is reached through runtime/outbound")
 
 
 def writes_to_standard_output(source: Source) -> Iterator[str]:
@@ -120,6 +123,7 @@ def test_an_exception_says_why(allowed):
         (reads_of_the_environment, "import os\nx = os.getenv('HOME')"),
         (network_clients, "import aiohttp"),
         (network_clients, "from urllib.request import urlopen"),
+        (network_clients, "import socket\nx = socket.create_connection(('example.com', 80))"),
         (writes_to_standard_output, "import sys\nsys.stdout.write('x')"),
         (suppressions_without_a_reason, "x = 1  # noqa: E501"),
         (suppressions_without_a_reason, "x = 1  # noqa"),
@@ -137,6 +141,7 @@ def test_what_breaks_it_is_named(rule, bad):
         (other_clocks, "import time\nx = time.monotonic()"),
         (other_clocks, "from runtime import clock\nx = clock.product()"),
         (network_clients, "from urllib.parse import urlsplit"),
+        (network_clients, "import socket\nx = socket.gethostname()"),
         (suppressions_without_a_reason, "x = 1  # noqa: E501, S608 - the table's name is ours"),
     ],
 )
