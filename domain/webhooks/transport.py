@@ -62,7 +62,7 @@ async def send(
         response_body=_text(response.body),
         duration_ms=response.duration_ms,
         throttled=response.status in THROTTLED,
-        retry_after=backoff.parse_retry_after(response.headers.get("Retry-After", ""), clock.machine()),
+        retry_after=_retry_after(response),
     )
 
 
@@ -70,6 +70,11 @@ def _outcome(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome.DELIVERED
     return Outcome.DISABLE if status == GONE else Outcome.RETRY
+
+
+def _retry_after(response: outbound.OutboundResponse) -> timedelta | None:
+    value = response.headers.get("Retry-After")
+    return backoff.parse_retry_after(value, clock.machine()) if value else None
 
 
 def _text(body: bytes) -> str:

@@ -173,7 +173,7 @@ class Outbound:
         if places is None:
             places = self._places[host] = asyncio.Semaphore(self._per_host)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) if places.locked() else contextlib.nullcontext():
                 await places.acquire()
         except TimeoutError:
             raise HostBusyError from None
