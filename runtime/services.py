@@ -21,12 +21,13 @@ from urllib.parse import quote
 
 from runtime.embedded import postgres, redis
 from runtime.embedded.errors import AlreadyRunningError, ServiceUnavailableError
+from runtime.embedded.place import Place, choose_identity
 from runtime.processes import Progress, StartError, Supervisor
 from runtime.settings import Secret
 
 __all__ = ["AlreadyRunningError", "EmbeddedServices", "Endpoints", "ServiceUnavailableError", "StartError"]
 
-SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less its final zero; 103 on macOS
+SOCKET_PATH_LIMIT = 103  # sun_path of macOS, less its final zero; Linux has 107
 LEAVE_TIMEOUT = 30.0
 NO_URL = Secret("")
 
@@ -57,7 +58,7 @@ class EmbeddedServices:
         fsync: bool = True,
     ) -> None:
         self._folder = data_dir.resolve()
-        self._wanted = (postgres, redis)
+        self._wants_postgres, self._wants_redis = postgres, redis
         self._fsync = fsync
         self._progress = progress
         self._supervisor = Supervisor(progress, changed)
@@ -81,7 +82,10 @@ class EmbeddedServices:
             servers_lock = cleanup.enter_context(await _servers_lock(self._folder / "servers.lock", self._progress))
             run = cleanup.enter_context(_socket_folder(self._folder / "run"))
             cleanup.push_async_callback(self._supervisor.stop)
-            await self._start_servers(run, (servers_lock.fileno(),))
+            if self._wants_redis:
+                await self._start_redis(run, servers_lock)
+            if self._wants_postgres:
+                await self._start_postgres(run, servers_lock)
             self._cleanup = cleanup.pop_all()
 
     async def stop(self) -> None:
@@ -90,36 +94,34 @@ class EmbeddedServices:
     def pids(self) -> dict[str, int]:
         return self._supervisor.pids()
 
-    async def _start_servers(self, run: Path, kept: tuple[int, ...]) -> None:
-        want_postgres, want_redis = self._wanted
-        if want_redis:
-            cache = redis.Redis(
-                program=redis.find_program(),
-                data=self._folder / "redis",
-                run=run,
-                log=self._folder / "log" / "redis.log",
-                fsync=self._fsync,
-                kept=kept,
-            )
-            self._progress("starting Redis")
-            await self._supervisor.start(cache.process())
-            self.endpoints = replace(self.endpoints, redis_url=Secret(cache.url()))
-        if want_postgres:
-            log = self._folder / "log" / "postgres.log"
-            programs = postgres.find_programs(self._folder / "postgres")
-            database = postgres.Postgres(
-                programs=programs,
-                identity=await postgres.choose_identity(programs, log),
-                data=self._folder / "postgres",
-                run=run,
-                log=log,
-                fsync=self._fsync,
-                kept=kept,
-            )
-            await database.prepare(self._progress)
-            self._progress(f"starting PostgreSQL {programs.major}")
-            await self._supervisor.start(database.process())
-            self.endpoints = replace(self.endpoints, postgres_admin_url=Secret(database.url()))
+    async def _start_redis(self, run: Path, lock: IO[str]) -> None:
+        program = redis.find_program()
+        server = redis.Redis(program, await self._place("redis", run, lock, program))
+        server.prepare()
+        self._progress("starting Redis")
+        await self._supervisor.start(server.process())
+        self.endpoints = replace(self.endpoints, redis_url=Secret(server.url()))
+
+    async def _start_postgres(self, run: Path, lock: IO[str]) -> None:
+        programs = postgres.find_programs(self._folder / "postgres")
+        server = postgres.Postgres(programs, await self._place("postgres", run, lock, programs.path("postgres")))
+        await server.prepare(self._progress)
+        self._progress(f"starting PostgreSQL {programs.major}")
+        await self._supervisor.start(server.process())
+        self.endpoints = replace(self.endpoints, postgres_admin_url=Secret(server.url()))
+
+    async def _place(self, name: str, run: Path, lock: IO[str], program: Path) -> Place:
+        log = self._folder / "log" / f"{name}.log"
+        place = Place(
+            data=self._folder / name,
+            run=run,
+            log=log,
+            identity=await choose_identity(program, log),
+            fsync=self._fsync,
+            kept=(lock.fileno(),),
+        )
+        place.own(run)
+        return place
 
 
 @contextlib.contextmanager

@@ -3,10 +3,8 @@
 Unix socket only. Whoever may enter the folder of the socket (0700) is trusted, as superuser too.
 """
 
-import contextlib
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -19,7 +17,8 @@ import asyncpg
 
 from runtime import processes
 from runtime.embedded.errors import ServiceUnavailableError
-from runtime.processes import Identity, Process, Progress
+from runtime.embedded.place import Place
+from runtime.processes import Process, Progress
 
 OLDEST = 15
 SUPERUSER = "postgres"
@@ -36,7 +35,6 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_duration_statement": "-1",
-    "password_encryption": "scram-sha-256",
 }
 WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}  # a killed server still loses nothing
 
@@ -46,58 +44,50 @@ class Programs:
     folder: Path
     major: int
 
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
 
 @dataclass(frozen=True)
 class Postgres:
-    """One server on one data folder; `identity` is who it runs as (PostgreSQL refuses root)."""
-
     programs: Programs
-    identity: Identity
-    data: Path
-    run: Path
-    log: Path
-    fsync: bool
-    kept: tuple[int, ...]
+    place: Place
 
     def url(self) -> str:
         """For libpq, asyncpg and SQLAlchemy alike."""
-        return f"postgresql://{SUPERUSER}@/postgres?host={self.run}&port={PORT}"
+        return f"postgresql://{SUPERUSER}@/postgres?host={self.place.run}&port={PORT}"
 
     async def prepare(self, progress: Progress) -> None:
         """Makes the data folder when there is none. It is built beside its place, so that it is whole or absent."""
-        _own(self.run, self.identity)
-        if (self.data / "PG_VERSION").exists():
-            _forget_dead_server(self.data)
+        data = self.place.data
+        if (data / "PG_VERSION").exists():
+            _forget_dead_server(data)
             return
-        progress(f"making a PostgreSQL {self.programs.major} data folder in {self.data}")
-        new = self.data.with_name(f"{self.data.name}.new")
+        progress(f"making a PostgreSQL {self.programs.major} data folder in {data}")
+        new = data.with_name(f"{data.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-        _own(new, self.identity)
-        await processes.run(
-            Process(
-                name="initdb",
-                argv=(str(self.programs.folder / "initdb"), *self._initdb_options(), "-D", str(new)),
-                env=_environment(),
-                log=self.log,
-                kept=self.kept,
-                identity=self.identity,
-            )
-        )
-        new.rename(self.data)
+        self.place.own(new)
+        await processes.run(self._process("initdb", *self._initdb_options(), "-D", str(new)))
+        new.rename(data)
 
     def process(self) -> Process:
-        settings = SETTINGS | {"unix_socket_directories": str(self.run)} | ({} if self.fsync else WITHOUT_FSYNC)
+        settings = SETTINGS | {"unix_socket_directories": str(self.place.run)}
+        if not self.place.fsync:
+            settings |= WITHOUT_FSYNC
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._process("postgres", "-D", str(self.place.data), *options)
+
+    def _process(self, program: str, *options: str) -> Process:
         return Process(
-            name="postgres",
-            argv=(str(self.programs.folder / "postgres"), "-D", str(self.data), *options),
+            name=program,
+            argv=(str(self.programs.path(program)), *options),
             env=_environment(),
-            log=self.log,
+            log=self.place.log,
             ready=self._ready,
             stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave
-            kept=self.kept,
-            identity=self.identity,
+            kept=self.place.kept,
+            identity=self.place.identity,
         )
 
     async def _ready(self) -> bool:
@@ -114,7 +104,7 @@ class Postgres:
             yield from ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         else:
             yield "--locale=C.UTF-8"
-        if not self.fsync:
+        if not self.place.fsync:
             yield "--no-sync"
 
 
@@ -137,22 +127,6 @@ def find_programs(data: Path) -> Programs:
     raise ServiceUnavailableError(
         f"{data} was written by PostgreSQL {written_by}, which is not on this machine: "
         "install it, set ATELIER_DATABASE_URL, or choose another ATELIER_DATA_DIR"
-    )
-
-
-async def choose_identity(programs: Programs, log: Path) -> Identity:
-    """`same` where PostgreSQL allows it: it refuses root, and users without a name. Raises ServiceUnavailableError."""
-    if os.geteuid() != 0 and _has_name(os.geteuid()):
-        return "same"
-    others: tuple[Identity, ...] = ("namespace", "nobody")
-    for identity in others:
-        probe = (str(programs.folder / "postgres"), "--version")
-        with contextlib.suppress(processes.StartError):
-            await processes.run(Process(name="postgres", argv=probe, log=log, identity=identity))
-            return identity
-    raise ServiceUnavailableError(
-        "PostgreSQL refuses to run as root, and this machine allows neither user namespaces nor the user nobody: "
-        "run as an ordinary user, or set ATELIER_DATABASE_URL"
     )
 
 
@@ -181,19 +155,6 @@ def _environment() -> dict[str, str]:
     """Nothing of ours that is secret, and no PG… variable that would change what is asked for."""
     inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return inherited | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def _own(folder: Path, identity: Identity) -> None:
-    if identity == "nobody":
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-
-
-def _has_name(user: int) -> bool:
-    try:
-        return bool(pwd.getpwuid(user))
-    except KeyError:
-        return False
 
 
 def _forget_dead_server(data: Path) -> None:

