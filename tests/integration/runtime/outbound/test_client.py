@@ -1,7 +1,9 @@
 """What the client sends, and how it holds up against servers that are slow, broken or hostile."""
 
 import asyncio
+import contextlib
 import gzip
+import socket
 import ssl
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -137,6 +139,18 @@ async def test_a_slow_name_server_is_given_up_on_time() -> None:
     async with client(resolver=Slow()) as outbound_client:
         with pytest.raises(outbound.OutboundTimeoutError):
             await outbound_client.request("POST", "http://hooks.example.com/", timeout=0.1)
+
+
+async def test_a_host_that_does_not_take_the_connection_is_given_up_before_the_rest_of_the_time() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = listener.getsockname()[1]
+        stack.enter_context(socket.create_connection(("127.0.0.1", port)))  # its queue is full from here on
+        outbound_client = await stack.enter_async_context(client(connect_timeout=0.1))
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(outbound.OutboundTimeoutError):
+            await outbound_client.request("POST", f"http://127.0.0.1:{port}/")
+        assert asyncio.get_running_loop().time() - started < 2
 
 
 async def test_each_fault_of_a_connection_has_its_code() -> None:

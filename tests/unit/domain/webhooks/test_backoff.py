@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.webhooks import backoff
@@ -31,6 +31,7 @@ def test_the_first_attempt_is_at_once_and_the_tenth_is_the_last() -> None:
     assert backoff.next_attempt(10, NOW, delivery_id="dlv_1", retry_after=timedelta(hours=1), throttled=True) is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.text())
 def test_jitter_stays_within_a_fifth_and_is_the_same_each_time(attempts_done: int, delivery_id: str) -> None:
     planned = backoff.SCHEDULE[attempts_done]
@@ -46,6 +47,7 @@ def test_deliveries_that_failed_together_do_not_come_back_together() -> None:
     assert len(set(waits)) == 1000
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.timedeltas(timedelta(0), timedelta(days=4000)), st.text(), st.booleans())
 def test_retry_after_is_kept_but_never_shortens_or_stretches_the_schedule_without_end(
     attempts_done: int, asked: timedelta, delivery_id: str, throttled: bool
@@ -88,6 +90,7 @@ def test_retry_after_is_read_in_seconds_and_in_each_form_of_an_http_date(
     assert backoff.parse_retry_after(value, NOW) == expected
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"\d+") | st.text("0123456789:, GMTFriNov-+"))
 def test_no_retry_after_can_break_the_schedule(value: str) -> None:
     asked = backoff.parse_retry_after(value, NOW)

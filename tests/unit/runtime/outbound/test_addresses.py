@@ -55,7 +55,7 @@ def test_an_address_beside_a_special_purpose_block_is_public(address: str) -> No
     assert addresses.is_public(ipaddress.ip_address(address))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(st.one_of(st.ip_addresses(), ipv4_integers.map(ipaddress.IPv4Address)))
 def test_what_the_standard_library_knows_to_be_special_is_never_public(address: ipaddress.IPv4Address) -> None:
     special = not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified
@@ -63,7 +63,7 @@ def test_what_the_standard_library_knows_to_be_special_is_never_public(address: 
         assert not addresses.is_public(address)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(ipv4_integers)
 def test_an_ipv4_address_carried_by_an_ipv6_address_is_never_public(number: int) -> None:
     carriers = {

@@ -56,7 +56,7 @@ special_ipv4 = st.sampled_from(addresses.SPECIAL_IPV4).flatmap(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(special_ipv4, st.sampled_from(["http://{}/", "https://{}:8443/hook?a=b#c", "http://{}", "HTTPS://{}/"]))
 def test_no_spelling_of_an_inner_address_passes(address: ipaddress.IPv4Address, shape: str) -> None:
     for host in spellings(address):
@@ -64,7 +64,7 @@ def test_no_spelling_of_an_inner_address_passes(address: ipaddress.IPv4Address, 
             POLICY.check_url(shape.format(host))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(st.text("0123456789.:xXabcdefABCDEF[]%@-_／。\u00ad\u200b", min_size=1, max_size=24))
 def test_whatever_passes_is_a_name_or_a_public_address_to_the_system_too(host: str) -> None:
     try:
@@ -79,7 +79,7 @@ def test_whatever_passes_is_a_name_or_a_public_address_to_the_system_too(host: s
     assert all(addresses.is_public(ipaddress.ip_address(str(address[0]))) for *_, address in found)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_either_accepted_or_refused(text: str) -> None:
     for url in (text, f"https://{text}", f"https://example.com/{text}"):
