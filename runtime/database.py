@@ -26,7 +26,9 @@ SystemTransaction = NewType("SystemTransaction", AsyncConnection)
 Reader = Transaction | ReadOnly
 
 _SET_ORGANIZATION = text("select set_config('app.organization', :organization, true)")
-_READ_ONLY = text("set transaction read only")
+_SET_READ_ONLY = text(
+    "select set_config('transaction_read_only', 'on', true), set_config('app.organization', :organization, true)"
+)
 
 
 class WrongRoleError(Exception):
@@ -97,8 +99,7 @@ class Database(_Pool):
     @asynccontextmanager
     async def read_only(self, organization: str) -> AsyncIterator[ReadOnly]:
         async with self._begin() as connection:
-            await connection.execute(_READ_ONLY)
-            await connection.execute(_SET_ORGANIZATION, {"organization": organization})
+            await connection.execute(_SET_READ_ONLY, {"organization": organization})
             yield ReadOnly(connection)
 
 

@@ -104,7 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """After how long a message that no worker took up is sent again."""
     relay_sweep: float = 0.2
     """How often the relay looks for work when no nudge comes."""
-    dispatch_window: int = 200
+    task_retention_days: int = 7
+    """How long ended tasks are kept (the trail of a generation shows them)."""
+    idempotency_retention_hours: int = 72
     """Tasks of one queue that are on their way to workers at once; small, so that fairness decides late."""
     image_workers: int = 0
     """Renders at once in one worker process; 0 takes the number of cores."""

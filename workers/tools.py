@@ -1,29 +1,27 @@
 """What actors' functions may ask for by name, beside their transaction: made once per process."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from domain.events.base import Event
 from domain.notifications.channels.base import Channel
+from domain.tasks.outcomes import Describe
 from runtime.children import ChildPool
-from runtime.database import Reader
+from runtime.database import Database
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
-from storage.base import ObjectStore
 from storage.addresses import ObjectUrls
-
-Describe = Callable[[Reader, Event], Awaitable[dict[str, Any]]]
-"""How the thing that an event speaks of looks from outside, as the API would answer it."""
+from storage.base import ObjectStore
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """A function of an actor takes those that it names as keyword-only parameters."""
 
     settings: Settings
+    database: Database
     store: ObjectStore
     outbound: Outbound
     renderers: ChildPool

@@ -7,11 +7,12 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from domain.errors import FieldError
+from domain.errors import DomainError, FieldError
 from domain.generations import errors
 from domain.generations.engines import template as template_engine
 from domain.generations.views import GenerationView
 from domain.idempotency.errors import KeyBusy, KeyReused
+from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
 from domain.templates.geometry import Output
 from runtime import clock, ids
@@ -87,13 +88,16 @@ async def accept(
     view = _answer(checked, now)
     body = msgspec.json.encode(view)
     try:
-        row = await database.call(_ACCEPT, *_arguments(organization, checked, view, body, key, now, traceparent))
+        row = await database.call(_ACCEPT, *_key(organization, key), body, *_rows(checked, view, now), traceparent)
     except asyncpg.PostgresError as error:
-        raise _refusal(error) from error
-    outcome, replay = row  # type: ignore[misc] - the function answers exactly one row
-    if outcome == 2:
+        if (refusal := _refusal(error)) is not None:
+            raise refusal from error
+        raise
+    if row is None or row["outcome"] == 0:
+        return Accepted(body, replayed=False)
+    if row["outcome"] == 2:
         raise KeyReused
-    return Accepted(replay, replayed=True) if outcome == 1 else Accepted(body, replayed=False)
+    return Accepted(row["replay"], replayed=True)
 
 
 def fingerprint(body: bytes) -> bytes:
@@ -148,21 +152,15 @@ def _answer(checked: Checked, now: datetime) -> GenerationView:
     )
 
 
-def _arguments(
-    organization: str,
-    checked: Checked,
-    view: GenerationView,
-    body: bytes,
-    key: Key | None,
-    now: datetime,
-    traceparent: str | None,
-) -> tuple[object, ...]:
+def _key(organization: str, key: Key | None) -> tuple[object, ...]:
+    return (organization, key.scope, key.key, key.fingerprint) if key else (organization, None, None, None)
+
+
+def _rows(checked: Checked, view: GenerationView, now: datetime) -> tuple[object, ...]:
     event = {"engine": view.engine, "template": view.template, "price": PRICE}
     if view.run_at is not None:
         event["run_at"] = view.run_at
     return (
-        *((organization, key.scope, key.key, key.fingerprint) if key else (organization, None, None, None)),
-        body,
         view.id,
         view.status,
         view.engine,
@@ -176,7 +174,6 @@ def _arguments(
         ids.new("ent"),
         ids.new("evt"),
         _json(event),
-        traceparent,
     )
 
 
@@ -184,9 +181,7 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _refusal(error: asyncpg.PostgresError) -> Exception:
+def _refusal(error: asyncpg.PostgresError) -> DomainError | None:
     if error.sqlstate == "AT402":
-        return errors.InsufficientCredits()
-    if isinstance(error, asyncpg.LockNotAvailableError):
-        return KeyBusy(retry_after=1)
-    return error
+        return InsufficientCredits()
+    return KeyBusy(retry_after=1) if isinstance(error, asyncpg.LockNotAvailableError) else None

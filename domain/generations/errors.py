@@ -1,6 +1,6 @@
 """Refusals about generations."""
 
-from domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
+from domain.errors import Conflict, Invalid, NotFound
 
 
 class GenerationNotFound(NotFound):
@@ -19,12 +19,6 @@ class GenerationNotReplayable(Conflict):
     """Only a failed generation can be tried again."""
 
     code = "generation_not_replayable"
-
-
-class InsufficientCredits(QuotaExceeded):
-    """There are not enough credits left for this."""
-
-    code = "insufficient_credits"
 
 
 class EngineUnknown(Invalid):

@@ -1,11 +1,13 @@
 """What an actor is given and how its work may end."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from domain.events import base, log
+from runtime.database import Reader
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -67,3 +69,6 @@ class Fail(msgspec.Struct, frozen=True):
 
 
 Outcome = Done | Retry | Snooze | Fail
+
+Describe = Callable[[Reader, base.Event], Awaitable[dict[str, Any]]]
+"""A tool of actors: how the thing that an event speaks of looks from outside, as the API would answer it."""

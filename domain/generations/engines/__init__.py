@@ -1,0 +1,163 @@
+"""What makes the image: one module per engine, and the work around it that is the same for all of them."""
+
+import asyncio
+import shutil
+import tempfile
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from domain.generations import pictures, results
+from domain.generations.engines import template as template_engine
+from domain.generations.engines.template import Rendered, RenderRequest
+from domain.generations.lifecycle import Plan
+from domain.generations.pictures import Fetched
+from domain.generations.results import Image
+from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze
+from domain.templates import catalogue, typefaces
+from domain.templates.geometry import MEDIA_TYPES
+from runtime import clock, failpoints
+from runtime.children import ChildPool
+from runtime.database import Database
+from runtime.outbound import Outbound, OutboundError
+from runtime.settings import Settings
+from runtime.telemetry import metrics
+from storage import keys
+from storage.base import ObjectStore
+from storage.errors import ObjectNotFoundError, StorageUnavailableError
+
+RENDER_SECONDS = metrics.histogram(
+    "atelier_render_seconds", "Time to draw one image in a child process, from asking to the answer.", ["template"]
+)
+STORE_SECONDS = metrics.histogram("atelier_storage_put_seconds", "Time to put one image into the store.")
+REUSED = metrics.counter("atelier_images_reused_total", "Images handed out again instead of being drawn.")
+
+_STORE_PAUSE = timedelta(seconds=5)
+
+
+class Studio(msgspec.Struct, frozen=True, kw_only=True):
+    """What a render works with."""
+
+    store: ObjectStore
+    outbound: Outbound
+    renderers: ChildPool
+    database: Database
+    settings: Settings
+
+
+async def render(
+    plan: Plan, *, store: ObjectStore, outbound: Outbound, renderers: ChildPool, database: Database, settings: Settings
+) -> Outcome:
+    """The image, stored: drawn now, or found when the same one was made before for the same organization."""
+    studio = Studio(store=store, outbound=outbound, renderers=renderers, database=database, settings=settings)
+    try:
+        return Done(await _image(plan, studio))
+    except pictures.PictureMissingError as error:
+        return Fail("picture_not_found", f"the file named at /input{error} does not exist")
+    except OutboundError as error:
+        return _unreachable(error)
+    except template_engine.RenderRefusedError as error:
+        return Fail(error.code, error.detail)
+    except template_engine.RenderCrashedError as error:
+        return Retry(str(error))
+    except StorageUnavailableError as error:
+        return Snooze(clock.machine() + _STORE_PAUSE, f"the store is away: {error}")
+
+
+def scratch(settings: Settings) -> Path:
+    """Where files lie between the render child and the store: on the local store's own file system."""
+    return settings.data_dir / "scratch"
+
+
+async def _image(plan: Plan, studio: Studio) -> Image:
+    if not catalogue.pictures(catalogue.get(plan.template), plan.input):
+        return await _found_or_drawn(plan, studio, {})
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=scratch(studio.settings)))
+    try:
+        fetched = await pictures.fetch(
+            plan.template, plan.input, plan.uploads, store=studio.store, outbound=studio.outbound, folder=folder
+        )
+        return await _found_or_drawn(plan, studio, fetched)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched]) -> Image:
+    identity = _identity(plan, fetched, studio.settings)
+    async with studio.database.read_only(plan.organization_id) as tx:
+        found = await results.find(tx, identity)
+    if found is not None and await _is_stored(studio.store, found.storage_key):
+        REUSED.inc()
+        return found
+    return await _drawn(plan, studio, fetched, identity)
+
+
+async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identity: str) -> Image:
+    request = RenderRequest(
+        template=plan.template,
+        input=plan.input,
+        output=plan.output,
+        folder=scratch(studio.settings),
+        pictures={pointer: picture.path for pointer, picture in fetched.items()},
+    )
+    with RENDER_SECONDS.labels(plan.template).time():
+        rendered = await template_engine.render(studio.renderers, request)
+    failpoints.hit("render.after_render")
+    try:
+        with STORE_SECONDS.time():
+            key = await _put(plan, studio.store, rendered)
+    finally:
+        await asyncio.to_thread(rendered.path.unlink, missing_ok=True)
+    failpoints.hit("render.after_put")
+    return Image(
+        identity=identity,
+        storage_key=key,
+        sha256=rendered.sha256,
+        format=plan.output.format,
+        width=rendered.width,
+        height=rendered.height,
+        bytes=rendered.size,
+    )
+
+
+async def _put(plan: Plan, store: ObjectStore, rendered: Rendered) -> str:
+    """Named for its content, so that a second put of the same image, after a crash, changes nothing."""
+    key = keys.content_key(plan.organization_id, rendered.sha256, plan.output.format)
+    content_type = MEDIA_TYPES[plan.output.format]
+    await store.put_file(key, rendered.path, content_type=content_type, sha256=rendered.sha256)
+    return key
+
+
+async def _is_stored(store: ObjectStore, key: str) -> bool:
+    try:
+        await store.stat(key)
+    except ObjectNotFoundError:
+        return False
+    return True
+
+
+def _identity(plan: Plan, fetched: dict[str, Fetched], settings: Settings) -> str:
+    packs = settings.fonts_dir if settings.fonts_dir != Path() else None
+    return catalogue.identity(
+        catalogue.get(plan.template),
+        plan.input,
+        {pointer: picture.sha256 for pointer, picture in fetched.items()},
+        template_engine.canvas(plan.template, plan.output),
+        renderer=template_engine.RENDERER,
+        fonts=_fonts_digest(packs),
+        scope=plan.organization_id,
+    )
+
+
+@cache
+def _fonts_digest(packs: Path | None) -> str:
+    return typefaces.digest(packs)
+
+
+def _unreachable(error: OutboundError) -> Outcome:
+    """A picture that answers wrongly will do so again; one that does not answer may be back in a moment."""
+    if error.code in {"timeout", "connection_failed", "host_busy"}:
+        return Retry(f"a picture could not be fetched ({error.code})")
+    return Fail("picture_unreachable", f"a picture could not be fetched: {error}")

@@ -1,0 +1,61 @@
+"""Looking generations up. Every function reads inside the transaction's organization."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Select, select
+
+from domain.generations import views
+from domain.generations.errors import GenerationNotFound
+from domain.generations.models import AssetRow, GenerationRow
+from domain.generations.views import GenerationView, Status
+from runtime import clock
+from runtime.database import Reader
+from storage.addresses import ObjectUrls
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    status: Status | None = None
+    project: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+async def one(tx: Reader, generation_id: str, urls: ObjectUrls) -> GenerationView:
+    """Raises GenerationNotFound."""
+    row = (await tx.execute(_all().where(GenerationRow.id == generation_id))).one_or_none()
+    if row is None:
+        raise GenerationNotFound
+    return views.of_row(row, urls)
+
+
+async def page(
+    tx: Reader, wanted: Filter, *, before: str | None, limit: int, urls: ObjectUrls
+) -> Sequence[GenerationView]:
+    """Newest first; `before` is the id of the last one of the page before."""
+    query = _matching(wanted).order_by(GenerationRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(GenerationRow.id < before)
+    return [views.of_row(row, urls) for row in await tx.execute(query)]
+
+
+def _all() -> Select[tuple[object, ...]]:
+    joined = (AssetRow.organization_id == GenerationRow.organization_id) & (AssetRow.generation_id == GenerationRow.id)
+    return select(*views.COLUMNS).outerjoin(AssetRow, joined)
+
+
+def _matching(wanted: Filter) -> Select[tuple[object, ...]]:
+    query = _all()
+    if wanted.project is not None:
+        query = query.where(GenerationRow.project == wanted.project)
+    if wanted.created_after is not None:
+        query = query.where(GenerationRow.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(GenerationRow.created_at < wanted.created_before)
+    if wanted.status == "scheduled":
+        return query.where(GenerationRow.status == "scheduled", GenerationRow.run_at > clock.product())
+    if wanted.status == "queued":
+        due = (GenerationRow.status == "scheduled") & (GenerationRow.run_at <= clock.product())
+        return query.where((GenerationRow.status == "queued") | due)
+    return query if wanted.status is None else query.where(GenerationRow.status == wanted.status)

@@ -1,0 +1,108 @@
+"""The credit ledger. A hold is ended once, by a settle or a release: a unique index sees to it."""
+
+import msgspec
+from sqlalchemy import case, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.subscriptions.errors import InsufficientCredits
+from domain.subscriptions.models import CreditAccount, CreditEntry
+from runtime import ids
+from runtime.database import Reader, SystemTransaction, Transaction
+
+MOVES = {
+    "grant": ("granted", "available"),
+    "hold": ("available", "held"),
+    "settle": ("held", "spent"),
+    "release": ("held", "available"),
+}
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """In credits. granted = available + held + spent, always."""
+
+    available: int
+    held: int
+    spent: int
+    granted: int
+
+
+async def hold(tx: Transaction, organization: str, generation_id: str, amount: int) -> str:
+    """Id of the hold. Raises InsufficientCredits. (New generations are held by `accept_generation`, in SQL.)"""
+    taken = await tx.execute(
+        update(CreditAccount)
+        .where(CreditAccount.organization_id == organization, CreditAccount.available >= amount)
+        .values(available=CreditAccount.available - amount)
+    )
+    if taken.rowcount != 1:
+        raise InsufficientCredits
+    hold_id = ids.new("ent")
+    entry = _entry(organization, "hold", amount, hold_id=hold_id, generation_id=generation_id)
+    await tx.execute(insert(CreditEntry).values(entry | {"id": hold_id}))
+    return hold_id
+
+
+async def settle(tx: Transaction, organization: str, *, hold_id: str, generation_id: str, amount: int) -> bool:
+    """Held becomes spent; touches no balance row, so it never waits for the accepts of the same organization."""
+    return await _end_hold(tx, _entry(organization, "settle", amount, hold_id=hold_id, generation_id=generation_id))
+
+
+async def release(tx: Transaction, organization: str, *, hold_id: str, generation_id: str, amount: int) -> bool:
+    """Held becomes available again. False, and nothing happens, when the hold has ended already."""
+    ended = await _end_hold(tx, _entry(organization, "release", amount, hold_id=hold_id, generation_id=generation_id))
+    if ended:
+        await tx.execute(
+            update(CreditAccount)
+            .where(CreditAccount.organization_id == organization)
+            .values(available=CreditAccount.available + amount)
+        )
+    return ended
+
+
+async def grant(tx: SystemTransaction, organization: str, amount: int) -> None:
+    """New credits for an organization; makes its account when there is none."""
+    await tx.execute(insert(CreditEntry).values(_entry(organization, "grant", amount)))
+    account = insert(CreditAccount).values(organization_id=organization, available=amount)
+    await tx.execute(
+        account.on_conflict_do_update(
+            index_elements=[CreditAccount.organization_id], set_={"available": CreditAccount.available + amount}
+        )
+    )
+
+
+async def balance(tx: Reader) -> Balance:
+    """Of the transaction's organization, from its entries."""
+
+    def moved(account: str) -> object:
+        into = case((CreditEntry.to_account == account, CreditEntry.amount), else_=0)
+        out = case((CreditEntry.from_account == account, CreditEntry.amount), else_=0)
+        return func.coalesce(func.sum(into - out), 0).label(account)
+
+    names = ("available", "held", "spent", "granted")
+    row = (await tx.execute(select(*(moved(name) for name in names)))).one()  # type: ignore[call-overload]
+    return Balance(available=row.available, held=row.held, spent=row.spent, granted=-row.granted)
+
+
+async def _end_hold(tx: Transaction, entry: dict[str, object]) -> bool:
+    written = await tx.execute(insert(CreditEntry).values(entry).on_conflict_do_nothing())
+    return written.rowcount == 1
+
+
+def _entry(
+    organization: str,
+    kind: str,
+    amount: int,
+    *,
+    hold_id: str | None = None,
+    generation_id: str | None = None,
+) -> dict[str, object]:
+    from_account, to_account = MOVES[kind]
+    return {
+        "organization_id": organization,
+        "id": ids.new("ent"),
+        "kind": kind,
+        "from_account": from_account,
+        "to_account": to_account,
+        "amount": amount,
+        "hold_id": hold_id,
+        "generation_id": generation_id,
+    }

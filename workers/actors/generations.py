@@ -1,0 +1,11 @@
+"""Making images."""
+
+from domain.generations import engines, lifecycle
+from queue_config import queues
+from workers.actor import actor
+
+render = actor(
+    lifecycle.RENDER, queue=queues.IMAGES, prepare=lifecycle.start, work=engines.render, record=lifecycle.finish
+)
+abandon = actor("generations.abandon", queue=queues.LIFECYCLE, prepare=lifecycle.abandon)
+withdraw = actor("generations.withdraw", queue=queues.LIFECYCLE, prepare=lifecycle.withdraw)

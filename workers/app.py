@@ -1,0 +1,187 @@
+"""The processes behind the API: `serve_worker` for one group of queues, `serve_relay` for the relay."""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import dramatiq
+
+from domain.generations import engines
+from domain.generations.engines import template as template_engine
+from domain.notifications.channels.email import EmailChannel
+from queue_config import serving
+from queue_config.broker import build_broker
+from queue_config.list_broker import ListBroker
+from queue_config.middleware.event_loop import EventLoop
+from queue_config.queues import Group
+from runtime import failpoints, outbound
+from runtime.children import ChildPool
+from runtime.database import Database, SystemDatabase
+from runtime.encryption import Keyring
+from runtime.settings import Settings
+from runtime.telemetry import logs, metrics, metrics_server, statements, tracing
+from runtime.wakeups import Nudge
+from storage.addresses import ObjectUrls
+from storage.factory import build_store
+from workers.actor import ACTORS, Actor
+from workers.describing import describer
+from workers.execution import Executor
+from workers.holdings import Heartbeat
+from workers.relay import Relay
+from workers.tools import Tools
+
+log = logs.logger(__name__)
+
+
+class Worker:
+    """What one worker process has on its event loop, from `open` to `close`."""
+
+    def __init__(self, settings: Settings, group: Group) -> None:
+        self._settings = settings
+        self._group = group
+        self._cleanup = contextlib.AsyncExitStack()
+        self.executor: Executor
+        self._nudge: Nudge
+
+    async def open(self) -> None:
+        async with contextlib.AsyncExitStack() as cleanup:
+            settings = self._settings
+            database = Database(settings.database_url, size=settings.database_pool_size, name=f"atelier-{self._group}")
+            cleanup.push_async_callback(database.close)
+            system = SystemDatabase(settings.database_system_url, size=2, name="atelier-claims", flush=False)
+            cleanup.push_async_callback(system.close)
+            await database.check_role()
+            await system.check_role()
+            statements.install(database.engine, settings.slow_statement, "app")
+            statements.install(system.engine, settings.slow_statement, "system")
+            tools = await cleanup.enter_async_context(_tools(settings, database, self._group))
+            self._nudge = Nudge(settings)
+            cleanup.push_async_callback(self._nudge.close)
+            lease = timedelta(seconds=settings.lease_seconds)
+            self.executor = Executor(database, system, tools, actors_of(self._group), lease=lease)
+            heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
+            heartbeat.start()
+            cleanup.callback(heartbeat.stop)
+            server = await metrics_server.serve(settings.host, settings.metrics_port)
+            cleanup.push_async_callback(server.close)
+            log.info("worker ready", group=self._group, metrics=server.url, owner=self.executor.owner)
+            self._cleanup = cleanup.pop_all()
+
+    async def run(self, task_ids: Sequence[int]) -> None:
+        """One message. The nudges let the relay fill the window again, and expand what was recorded."""
+        self._nudge.send()
+        await self.executor.run(task_ids)
+        self._nudge.send()
+
+    async def give_back(self) -> None:
+        await self.executor.give_back()
+        self._nudge.send()
+
+    async def close(self) -> None:
+        await self._cleanup.aclose()
+
+
+def actors_of(group: Group) -> dict[str, Actor]:
+    return {name: actor for name, actor in ACTORS.items() if actor.queue.group == group}
+
+
+def serve_worker(settings: Settings, group: Group) -> None:
+    """Until SIGTERM or SIGINT. Then nothing new is taken, and what runs is given back at once."""
+    _configure(settings, f"worker-{group}")
+    stopping = _stop_signal()
+    worker = Worker(settings, group)
+    loop = EventLoop(worker.open, worker.close)
+    broker = build_broker(settings, [loop])
+    declare(broker, group, worker.run)
+    serving_worker = serving.start(broker, group, threads=_threads(settings, group))
+    stopping.wait()
+    log.info("worker stops")
+    giving_back = asyncio.run_coroutine_threadsafe(worker.give_back(), loop.loop)
+    serving.stop(serving_worker, settings.shutdown_timeout)
+    with contextlib.suppress(TimeoutError):
+        giving_back.result(timeout=settings.shutdown_timeout)
+    broker.close()
+    tracing.shutdown()
+
+
+def declare(broker: ListBroker, group: Group, run: Callable[[Sequence[int]], object]) -> None:
+    """One Dramatiq actor for each of ours; a message's only argument is its task ids."""
+    for name, actor in actors_of(group).items():
+        dramatiq.actor(run, actor_name=name, queue_name=actor.queue.name, broker=broker)  # type: ignore[call-overload]
+
+
+def serve_relay(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    _configure(settings, "relay")
+    asyncio.run(_relay(settings))
+    tracing.shutdown()
+
+
+async def _relay(settings: Settings) -> None:
+    relay = Relay(settings, build_broker(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, relay.stop)
+    server = await metrics_server.serve(settings.host, settings.metrics_port)
+    log.info("relay ready", metrics=server.url)
+    try:
+        await relay.run()
+    finally:
+        await server.close()
+
+
+@contextlib.asynccontextmanager
+async def _tools(settings: Settings, database: Database, group: Group) -> AsyncIterator[Tools]:
+    scratch = engines.scratch(settings)
+    await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
+    renderers = _renderers(settings)
+    client = outbound.create(settings)
+    try:
+        if group == "images":
+            await renderers.warm()
+        urls = ObjectUrls(
+            base=f"{settings.public_url}/assets",
+            secret=settings.signing_key,
+            ttl=timedelta(seconds=settings.sent_url_ttl),
+        )
+        yield Tools(
+            settings=settings,
+            database=database,
+            store=build_store(settings),
+            outbound=client,
+            renderers=renderers,
+            keyring=Keyring.from_setting(settings.encryption_keys),
+            mail=EmailChannel(settings.smtp_url),
+            urls=urls,
+            describe=describer(urls),
+        )
+    finally:
+        await renderers.close()
+        await client.close()
+
+
+def _renderers(settings: Settings) -> ChildPool:
+    packs = settings.fonts_dir if settings.fonts_dir != Path() else None
+    return template_engine.open_pool(size=settings.image_workers, scratch=settings.data_dir / "children", packs=packs)
+
+
+def _threads(settings: Settings, group: Group) -> int:
+    """Of images twice as many messages as renders, so that one is claimed and ready when a child falls free."""
+    return settings.image_workers * 2 if group == "images" else settings.io_threads
+
+
+def _configure(settings: Settings, process: str) -> None:
+    logs.configure(settings, process)
+    metrics.configure(process)
+    tracing.configure(settings, f"atelier-{process}")
+    failpoints.configure(settings.failpoints)
+
+
+def _stop_signal() -> threading.Event:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping

@@ -1,0 +1,148 @@
+"""Claim, prepare, work, record: the only caller of actors' functions.
+
+A message names tasks; what can be claimed of them is carried out here, each task by itself: prepare and record in
+transactions of the task's organization, work in none. Whatever ends the process in between, the ledger finds it.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from domain.tasks import claims
+from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
+from runtime import clock, failpoints, ids
+from runtime.database import Database, SystemDatabase, Transaction
+from runtime.telemetry import logs, metrics, tracing
+from workers.actor import Actor
+from workers.holdings import Holding, Holdings
+from workers.tools import Tools
+
+log = logs.logger(__name__)
+
+TASK_SECONDS = metrics.histogram("atelier_task_seconds", "From claim to record of one try.", ["actor", "outcome"])
+TASK_WAIT_SECONDS = metrics.histogram("atelier_task_wait_seconds", "From due to claimed.", ["actor"])
+CLAIMS = metrics.counter("atelier_claims_total", "Tasks named by messages, by what came of them.", ["result"])
+
+
+class Executor:
+    """One per worker process. Lives on the event loop of the actors."""
+
+    def __init__(
+        self,
+        database: Database,
+        system: SystemDatabase,
+        tools: Tools,
+        actors: Mapping[str, Actor],
+        *,
+        lease: timedelta,
+    ) -> None:
+        self.owner = f"{socket.gethostname()}/{os.getpid()}/{ids.new('w')[-6:]}"
+        self.holdings = Holdings()
+        self.lease = lease
+        self._database = database
+        self._system = system
+        self._tools = tools
+        self._actors = actors
+        self._stopping = False
+
+    async def run(self, task_ids: Sequence[int]) -> None:
+        """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
+        if self._stopping:
+            return
+        tasks = await claims.claim(self._system, task_ids, actors=self._actors, owner=self.owner, lease=self.lease)
+        CLAIMS.labels("claimed").inc(len(tasks))
+        CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
+        failpoints.hit("worker.after_claim")
+        await asyncio.gather(*(self._hold(task) for task in tasks))
+
+    async def give_back(self) -> None:
+        """At SIGTERM: stops what runs and gives it back, with no count raised. A record under way is let finish."""
+        self._stopping = True
+        held = await self.holdings.stop_all()
+        failpoints.hit("worker.in_give_back")
+        if held:
+            given = await claims.give_back(self._system, held)
+            log.info("gave tasks back", tasks=given)
+
+    async def _hold(self, task: Task) -> None:
+        with (
+            self.holdings.hold(task.id, task.lease_token) as holding,
+            logs.bound(organization=task.organization_id, event=task.event_id, task=str(task.id), actor=task.actor),
+            tracing.continue_from(task.traceparent),
+            tracing.start_span(f"task {task.actor}", kind="consumer", attributes={"task": task.id}),
+        ):
+            if self._stopping:
+                return
+            TASK_WAIT_SECONDS.labels(task.actor).observe(max(0.0, task.waited_seconds))
+            try:
+                await self._carry_out(task, self._actors[task.actor], holding)
+            except asyncio.CancelledError:
+                if not holding.stopped:
+                    raise
+                log.info("stopped: the lease was revoked or the process ends")
+
+    async def _carry_out(self, task: Task, actor: Actor, holding: Holding) -> None:
+        began = time.perf_counter()
+        try:
+            outcome = await self._try(task, actor, holding)
+        except Exception as error:
+            log.exception("a try failed")
+            outcome = await self._record_failure(task, actor, holding, f"{type(error).__name__}: {error}")
+        TASK_SECONDS.labels(task.actor, type(outcome).__name__.lower()).observe(time.perf_counter() - began)
+        failpoints.hit("worker.after_record")
+
+    async def _try(self, task: Task, actor: Actor, holding: Holding) -> Outcome:
+        if actor.work is None:
+            async with holding.recording(), self._database.transaction(task.organization_id) as tx:
+                if await claims.finish(tx, task):
+                    await self._tools.bind(actor.prepare)(tx, task)
+            return Done()
+        async with self._database.transaction(task.organization_id) as tx:
+            plan = await self._tools.bind(actor.prepare)(tx, task)
+        if plan is None:
+            async with holding.recording(), self._database.transaction(task.organization_id) as tx:
+                await claims.finish(tx, task)
+            return Done()
+        outcome = await self._work(actor, plan)
+        failpoints.hit("worker.before_record")
+        async with holding.recording(), self._database.transaction(task.organization_id) as tx:
+            if await self._leave(tx, task, actor, outcome) and actor.record is not None:
+                await self._tools.bind(actor.record)(tx, task, plan, outcome)
+        return outcome
+
+    async def _work(self, actor: Actor, plan: Any) -> Outcome:
+        assert actor.work is not None  # noqa: S101 - for the type checker: the caller has looked
+        try:
+            async with asyncio.timeout(actor.queue.time_limit):
+                outcome: Outcome = await self._tools.bind(actor.work)(plan)
+        except TimeoutError:
+            return Retry(f"not done within {actor.queue.time_limit:g} s")
+        return outcome
+
+    async def _record_failure(self, task: Task, actor: Actor, holding: Holding, reason: str) -> Outcome:
+        outcome = Retry(reason)
+        async with holding.recording(), self._database.transaction(task.organization_id) as tx:
+            await self._leave(tx, task, actor, outcome)
+        return outcome
+
+    async def _leave(self, tx: Transaction, task: Task, actor: Actor, outcome: Outcome) -> bool:
+        """The fence, always the first statement of a record: false when the task is not ours any more."""
+        match outcome:
+            case Done() | Fail():
+                return await claims.finish(tx, task)
+            case Snooze(at=at, reason=reason):
+                return await claims.postpone(tx, task, at, reason=reason, counts=False)
+            case Retry(reason=reason, at=at, final=final):
+                again = at or _by_policy(task, actor)
+                if final or again is None:
+                    return await claims.bury(tx, task, reason=reason)
+                return await claims.postpone(tx, task, again, reason=reason, counts=True)
+
+
+def _by_policy(task: Task, actor: Actor) -> datetime | None:
+    delay = actor.policy.next(task.attempts + 1, key=str(task.id))
+    return None if delay is None else clock.machine() + delay

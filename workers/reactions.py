@@ -1,0 +1,74 @@
+"""The page that shows the whole flow: which actors run on which event, for which targets."""
+
+from typing import Any
+
+import msgspec
+
+from domain.api_keys.events import ApiKeyCreated, ApiKeyRevoked
+from domain.events.base import Event
+from domain.generations.events import (
+    GenerationAccepted,
+    GenerationCancelled,
+    GenerationFailed,
+    GenerationRetried,
+    GenerationSucceeded,
+)
+from domain.tasks.events import TaskDied
+from workers.actor import Actor
+from workers.actors import generations, notifications, webhooks
+
+
+class Reaction(msgspec.Struct, frozen=True, kw_only=True):
+    """`of`: only when that actor's task died. `targets`: an SQL function that names one task each.
+    `scheduled`: the task waits for the event's `run_at`.
+    """
+
+    actor: Actor
+    of: Actor | None = None
+    targets: str | None = None
+    scheduled: bool = False
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """Nothing reacts to the event, for this reason."""
+
+    reason: str
+
+
+def to(actor: Actor, *, of: Actor | None = None, targets: str | None = None, scheduled: bool = False) -> Reaction:
+    return Reaction(actor=actor, of=of, targets=targets, scheduled=scheduled)
+
+
+tell_endpoints = to(webhooks.deliver, targets="webhook_targets")
+
+REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
+    GenerationAccepted: (to(generations.render, scheduled=True), tell_endpoints),
+    GenerationRetried: (to(generations.render), tell_endpoints),
+    GenerationSucceeded: (tell_endpoints, to(notifications.mail)),
+    GenerationFailed: (tell_endpoints, to(notifications.mail)),
+    GenerationCancelled: (to(generations.withdraw), tell_endpoints),
+    TaskDied: (
+        to(generations.abandon, of=generations.render),
+        to(webhooks.give_up, of=webhooks.deliver),
+    ),
+    ApiKeyCreated: Silent("the key works from its commit on"),
+    ApiKeyRevoked: Silent("the API processes see it in the feed and forget the key"),
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    """The table as the relay's SQL reads it (`domain/tasks/expansion.sql`)."""
+    return [
+        {
+            "event": event.type,
+            "actor": reaction.actor.name,
+            "queue": reaction.actor.queue.name,
+            "priority": reaction.actor.queue.priority,
+            "of": reaction.of.name if reaction.of else None,
+            "targets": reaction.targets,
+            "scheduled": reaction.scheduled,
+        }
+        for event, reactions in REACTIONS.items()
+        if not isinstance(reactions, Silent)
+        for reaction in reactions
+    ]

@@ -1,0 +1,167 @@
+"""Events into tasks, due tasks into messages. One relay leads, others stand by; each step is one SQL function."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+import dramatiq
+import msgspec
+
+from queue_config import queues
+from queue_config.errors import BrokerUnavailableError
+from queue_config.list_broker import ListBroker
+from runtime import clock, database, failpoints, wakeups
+from runtime.settings import Settings
+from runtime.telemetry import logs
+from workers import measuring, reactions
+from workers.actor import ACTORS
+
+log = logs.logger(__name__)
+
+EVENTS_PER_STEP: Final = 500
+STANDBY_SECONDS: Final = 0.5
+SAMPLE_SECONDS: Final = 1.0
+PRUNE_SECONDS: Final = 5.0
+PRUNE_BATCH: Final = 5_000
+"""At most 1,000 rows a second go: more than two cores can make."""
+
+_LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
+_STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
+_PRUNE = "select prune_ended($1, $2, $3)"
+_FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one step did. `messages`: (queue, actor, task ids) of the tasks that are dispatched now."""
+
+    expanded: int
+    set_aside: int
+    recovered: int
+    died: int
+    head: int
+    messages: list[tuple[str, str, list[int]]]
+
+
+class Relay:
+    def __init__(self, settings: Settings, broker: ListBroker) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._feed = wakeups.Nudge(settings, wakeups.FEED)
+        self._head = 0
+        self._arguments = arguments(settings)
+        self.leading = False
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until `stop`; survives the loss of its connection, and with it of the lead."""
+        async with wakeups.listening(self._settings, wakeups.NUDGE, self._wake.set):
+            while not self._stopping.is_set():
+                try:
+                    await self._serve()
+                except _FAULTS as error:
+                    log.warning("the relay lost the database", error=type(error).__name__)
+                    await self._pause(STANDBY_SECONDS)
+        await self._feed.close()
+
+    async def _serve(self) -> None:
+        connection = await database.connect(self._settings.database_system_url, name="atelier-relay", flush=False)
+        try:
+            while not await connection.fetchval(_LEAD):
+                await self._pause(STANDBY_SECONDS)
+                if self._stopping.is_set():
+                    return
+            log.info("this relay leads")
+            self.leading = True
+            await self._lead(connection)
+        finally:
+            self.leading = False
+            measuring.forget()
+            with contextlib.suppress(*_FAULTS):
+                await connection.close(timeout=2)
+
+    async def _lead(self, connection: asyncpg.Connection) -> None:
+        sampled = pruned = 0.0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            step = await self._step(connection)
+            if step.expanded < EVENTS_PER_STEP:
+                await self._pause(self._settings.relay_sweep)
+            if time.monotonic() - sampled > SAMPLE_SECONDS:
+                sampled = time.monotonic()
+                await measuring.sample(connection)
+            if time.monotonic() - pruned > PRUNE_SECONDS:
+                pruned = time.monotonic()
+                await self._prune(connection)
+
+    async def _step(self, connection: asyncpg.Connection) -> Step:
+        with measuring.STEP_SECONDS.time():
+            row = await connection.fetchrow(_STEP, *self._arguments)
+        failpoints.hit("relay.after_commit")
+        step = _step(row)
+        if step.messages:
+            await self._send(step)
+        if step.head != self._head:
+            self._head = step.head
+            self._feed.send()
+        measuring.count(step.expanded, step.recovered, step.died)
+        if step.set_aside:
+            log.error("events could not be expanded and were set aside", events=step.set_aside)
+        return step
+
+    async def _send(self, step: Step) -> None:
+        """What cannot be sent now stays dispatched; nobody claims it, so it is ready again after some seconds."""
+        messages = list(_messages(step))
+        try:
+            await asyncio.to_thread(self._broker.enqueue_many, messages)
+        except BrokerUnavailableError:
+            measuring.UNSENT.inc(len(messages))
+            log.warning("the broker is away; tasks wait", messages=len(messages))
+
+    async def _prune(self, connection: asyncpg.Connection) -> None:
+        now = clock.machine()
+        tasks_before = now - timedelta(days=self._settings.task_retention_days)
+        keys_before = now - timedelta(hours=self._settings.idempotency_retention_hours)
+        await connection.fetchval(_PRUNE, tasks_before, keys_before, PRUNE_BATCH)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+
+def arguments(settings: Settings) -> tuple[Any, ...]:
+    """Of `relay_step`: only event types and actors that this code knows are touched; others wait for a newer relay."""
+    sizes = [{"queue": queue.name, "size": queue.window} for queue in queues.QUEUES]
+    return (
+        [event.type for event in reactions.REACTIONS],
+        _json(reactions.rows()),
+        list(ACTORS),
+        _json(sizes),
+        EVENTS_PER_STEP,
+        timedelta(seconds=settings.dispatched_timeout),
+    )
+
+
+def _step(row: asyncpg.Record) -> Step:
+    return msgspec.convert({**row, "messages": msgspec.json.decode(row["messages"])}, Step)
+
+
+def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
+    for queue, actor, ids in step.messages:
+        size = queues.BY_NAME[queue].tasks_per_message
+        for start in range(0, len(ids), size):
+            chunk = ids[start : start + size]
+            yield dramatiq.Message(queue_name=queue, actor_name=actor, args=(chunk,), kwargs={}, options={})
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
