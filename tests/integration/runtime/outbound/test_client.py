@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import outbound
+from runtime.settings import load
 from tests import http_server
 
 LOOPBACK = outbound.Policy(allow=outbound.networks("127.0.0.0/8"))
@@ -54,6 +55,14 @@ async def test_the_mark_of_a_loop_is_appended_to_those_of_others() -> None:
     async with http_server.serve() as server, client() as outbound_client:
         await outbound_client.request("GET", server.url, headers={"cdn-loop": "fastly; x=1"})
     assert server.requests[0].headers["cdn-loop"] == "fastly; x=1, atelier"
+
+
+async def test_the_settings_make_the_client() -> None:
+    given = load({"ATELIER_OUTBOUND_ALLOW": "127.0.0.0/8", "ATELIER_WEBHOOK_TIMEOUT": "0.1"})
+    async with http_server.serve() as prompt, http_server.serve(hang) as silent, outbound.create(given) as made:
+        assert (await made.request("POST", prompt.url)).status == 204
+        with pytest.raises(outbound.OutboundTimeoutError):
+            await made.request("POST", silent.url)
 
 
 async def test_cookies_of_one_customer_are_not_shown_to_the_next() -> None:
