@@ -32,6 +32,9 @@ class WebhookEndpoint(Base):
     status: Mapped[str] = mapped_column(server_default="enabled")
     """enabled or disabled."""
     disabled_reason: Mapped[str | None]
+    """caller, gone (it answered 410) or failing (nothing got through for days)."""
+    failing_since: Mapped[datetime | None]
+    """The first failed attempt after the last one that got through."""
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None]
@@ -54,9 +57,13 @@ class Delivery(Base):
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     status: Mapped[str] = mapped_column(server_default="pending")
     """pending, delivered, failed."""
+    failure_code: Mapped[str | None]
+    """Why it failed for good: endpoint_disabled, endpoint_gone, attempts_exhausted, internal_error."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    next_attempt_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
     delivered_at: Mapped[datetime | None]
+    """When it last got through."""
 
     __table_args__ = (
         UniqueConstraint("organization_id", "event_id", "endpoint_id"),

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from datetime import datetime
 
 PREFIX = "whsec_"
-_SECRET_BYTES = 32  # the specification asks for 24 to 64
+_SECRET_BYTES = 32
+_LEAST_BYTES, _MOST_BYTES = 24, 64  # as the specification asks
 
 
 def new_secret() -> str:
     """Shown to the customer once, kept encrypted."""
     return PREFIX + base64.b64encode(random.token_bytes(_SECRET_BYTES)).decode()
+
+
+def is_secret(text: str) -> bool:
+    """Whether a secret that a customer brings is one."""
+    try:
+        return text.startswith(PREFIX) and _LEAST_BYTES <= len(_key(text)) <= _MOST_BYTES
+    except ValueError:
+        return False
 
 
 def sign(secrets: Sequence[str], message_id: str, timestamp: datetime, body: bytes) -> dict[str, str]:

@@ -280,6 +280,7 @@ def upgrade() -> None:
         sa.Column("event_types", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("status", sa.Text(), server_default="enabled", nullable=False),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
         sa.Column("previous_secret", sa.LargeBinary(), nullable=True),
         sa.Column("previous_secret_until", sa.DateTime(timezone=True), nullable=True),
@@ -362,7 +363,9 @@ def upgrade() -> None:
         sa.Column("endpoint_id", sa.String(length=64, collation="C"), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("failure_code", sa.Text(), nullable=True),
         sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
