@@ -107,7 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     task_retention_days: int = 7
     """How long ended tasks are kept (the trail of a generation shows them)."""
     idempotency_retention_hours: int = 72
-    """Tasks of one queue that are on their way to workers at once; small, so that fairness decides late."""
+    """How long the answer to an Idempotency-Key is kept, to be given again."""
     image_workers: int = 0
     """Renders at once in one worker process; 0 takes the number of cores."""
     io_threads: int = 8
