@@ -42,11 +42,13 @@ class Scrubber:
         self._known = re.compile("|".join(map(re.escape, parts))) if parts else None
 
     def text(self, text: str) -> str:
+        # what lies far behind the cut is not searched, but a secret across the cut is still seen whole
+        scrubbed = text[: 4 * MAX_TEXT]
         if self._known:
-            text = self._known.sub(HIDDEN, text)
+            scrubbed = self._known.sub(HIDDEN, scrubbed)
         for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
-        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+            scrubbed = pattern.sub(replacement, scrubbed)
+        return scrubbed if len(text) <= MAX_TEXT else f"{scrubbed[:MAX_TEXT]}… ({len(text)} characters)"
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """Made of dicts, lists, text, numbers, booleans and None, whatever it was."""
