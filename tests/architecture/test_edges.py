@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "runtime/activation.py": "sockets and readiness come in systemd's variables",
     "runtime/launcher.py": "hands sockets over in systemd's variables",
     "runtime/processes.py": "the processes it starts inherit the environment",
+    "cli/installation.py": "hands the environment on to the processes of an installation",
     "runtime/embedded/postgres.py": "hands PATH on to the programs it starts, and nothing else",
 }
 
@@ -29,6 +30,7 @@ NETWORK = {
     "runtime/services.py": "asks the embedded servers whether they are up",
     "runtime/activation.py": "takes over listening sockets and says that it is ready",
     "runtime/processes.py": "binds the sockets that it hands over",
+    "cli/installation.py": "finds free ports and binds them",
     "runtime/telemetry/tracing.py": "sends spans to the collector",
     "domain/notifications/channels/email.py": "speaks SMTP",
     "storage/s3.py": "the S3 driver",

@@ -17,7 +17,6 @@ from workers.actor import ACTORS
 from workers.actors import webhooks
 from workers.reactions import REACTIONS, Silent, to
 
-
 WITHOUT_AN_END = {"notifications.mail": "a mail that can't be sent ends nothing but itself; the dead letter shows it"}
 
 
