@@ -67,15 +67,50 @@ class Process:
     identity: Identity = "same"
 
 
-@dataclass
-class _Child:
+@dataclass(frozen=True)
+class _Run:
+    """One life of a process."""
+
     process: Process
-    handle: asyncio.subprocess.Process | None = None
-    ready_at: float = 0.0
-    keeper: asyncio.Task[None] | None = None
+    handle: asyncio.subprocess.Process
+    log_start: int
 
     def alive(self) -> bool:
-        return self.handle is not None and self.handle.returncode is None
+        return self.handle.returncode is None
+
+    async def end(self, progress: Progress) -> None:
+        """Asks it to stop, and kills it in the end."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                self.handle.send_signal(self.process.stop_signal)
+            try:
+                await asyncio.wait_for(self.handle.wait(), self.process.stop_timeout)
+            except TimeoutError:
+                progress(f"{self.process.name} did not stop within {self.process.stop_timeout:g} s; killing it")
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Leaves nothing alive of it, nor of its own children."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.handle.pid, signal.SIGKILL)
+        await self.handle.wait()
+
+    def failed(self, how: str) -> StartError:
+        with self.process.log.open("rb") as log:
+            log.seek(self.log_start)
+            said = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        telling = [line for line in said if "FATAL" in line] or said or ["it said nothing"]
+        return StartError(f"{self.process.name} {how}: {telling[-1]} (see {self.process.log})")
+
+
+@dataclass
+class _Child:
+    """A process that is kept alive: its present or latest run, and the task that starts the next one."""
+
+    run: _Run
+    ready_at: float
+    pause: float
+    keeper: asyncio.Task[None] | None = None
 
 
 @dataclass
@@ -93,17 +128,13 @@ class Supervisor:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
 
     def pids(self) -> dict[str, int]:
         """The ids of those alive at the moment, by name."""
-        return {
-            name: child.handle.pid
-            for name, child in self._children.items()
-            if child.handle is not None and child.alive()
-        }
+        return {name: child.run.handle.pid for name, child in self._children.items() if child.run.alive()}
 
     async def start(self, process: Process) -> None:
         """Returns when it is ready, and keeps it alive from then on. Raises StartError; then nothing is left of it."""
@@ -115,7 +146,7 @@ class Supervisor:
 
         Raises StartError when the new one fails; the old one then just goes on.
         """
-        new = await self._begin(self._children[name].process)
+        new = await self._begin(self._children[name].run.process)
         old, self._children[name] = self._children[name], new
         await self._end(old)
         self.changed()
@@ -132,67 +163,82 @@ class Supervisor:
     async def _begin(self, process: Process) -> _Child:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("child processes must be started from the main thread")
-        child = _Child(process)
-        try:
-            await self._launch(child)
-        except BaseException:
-            await self._end(child)
-            raise
+        child = _Child(await self._launch(process), ready_at=time.monotonic(), pause=process.restart.first)
         child.keeper = asyncio.create_task(self._keep(child), name=f"keep {process.name}")
         return child
-
-    async def _launch(self, child: _Child) -> None:
-        with _readiness(child.process) as (check, env):
-            child.handle = await _spawn(child.process, env)
-            await _wait_until_ready(child.process, child.handle, check)
-        child.ready_at = time.monotonic()
-
-    async def _keep(self, child: _Child) -> None:
-        name, restart = child.process.name, child.process.restart
-        pause = restart.first
-        while child.handle is not None:
-            status = await child.handle.wait()
-            _kill_group(child.handle.pid)
-            self.changed()
-            if time.monotonic() - child.ready_at > restart.calm:
-                pause = restart.first
-            self.progress(f"{name} {_ending(status)}; starting it again in {pause:g} s")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, restart.longest)
-            try:
-                await self._launch(child)
-                self.changed()
-            except (StartError, OSError) as error:
-                self.progress(str(error))
-                _kill_group(child.handle.pid)
 
     async def _end(self, child: _Child) -> None:
         if child.keeper:
             child.keeper.cancel()
             await asyncio.wait([child.keeper])
-        if child.handle is None:
-            return
-        if child.alive():
-            with contextlib.suppress(ProcessLookupError):
-                child.handle.send_signal(child.process.stop_signal)
+        await child.run.end(self.progress)
+
+    async def _launch(self, process: Process) -> _Run:
+        with _readiness(process) as (check, env):
+            run = await _spawn(process, env)
             try:
-                await asyncio.wait_for(child.handle.wait(), child.process.stop_timeout)
-            except TimeoutError:
-                self.progress(f"{child.process.name} did not stop within {child.process.stop_timeout:g} s; killing it")
-        _kill_group(child.handle.pid)
-        await child.handle.wait()
+                await _wait_until_ready(run, check)
+            except BaseException:
+                await run.end(self.progress)
+                raise
+        return run
+
+    async def _keep(self, child: _Child) -> None:
+        while True:
+            status = await child.run.handle.wait()
+            await child.run.kill()
+            self.changed()
+            if time.monotonic() - child.ready_at > child.run.process.restart.calm:
+                child.pause = child.run.process.restart.first
+            await self._revive(child, f"{child.run.process.name} {_ending(status)}")
+            self.changed()
+
+    async def _revive(self, child: _Child, trouble: str) -> None:
+        process = child.run.process
+        while trouble:
+            self.progress(f"{trouble}; starting it again in {child.pause:g} s")
+            await asyncio.sleep(child.pause)
+            child.pause = min(child.pause * 2, process.restart.longest)
+            try:
+                child.run, child.ready_at, trouble = await self._launch(process), time.monotonic(), ""
+            except (StartError, OSError) as error:
+                trouble = str(error)
 
 
 async def run(process: Process) -> None:
     """Runs a process to its end. Raises StartError unless it ends with status 0."""
-    handle = await _spawn(process, {})
+    only = await _spawn(process, {})
     try:
-        status = await handle.wait()
+        status = await only.handle.wait()
     finally:
-        _kill_group(handle.pid)
-        await handle.wait()
+        await only.kill()
     if status != 0:
-        raise _failed(process, _ending(status))
+        raise only.failed(_ending(status))
+
+
+async def _spawn(process: Process, env: Mapping[str, str]) -> _Run:
+    sockets = [each.fileno() for each in process.sockets]
+    order = {
+        "parent": os.getpid(),
+        "death_signal": process.stop_signal,
+        "identity": process.identity,
+        "sockets": sockets,
+        "kept": process.kept,
+    }
+    inherited = dict(os.environ if process.env is None else process.env)
+    inherited.pop("NOTIFY_SOCKET", None)  # whoever started this process hears from this process alone
+    with _open_log(process.log) as log:
+        log_start = log.tell()
+        handle = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", launcher.__file__, json.dumps(order), *process.argv),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=inherited | dict(env),
+            start_new_session=True,
+            pass_fds=(*sockets, *process.kept),
+        )
+        return _Run(process, handle, log_start)
 
 
 @contextlib.contextmanager
@@ -218,43 +264,18 @@ async def _announced(inbox: socket.socket) -> bool:
         return False
 
 
-async def _spawn(process: Process, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    sockets = [each.fileno() for each in process.sockets]
-    order = {
-        "parent": os.getpid(),
-        "death_signal": process.stop_signal,
-        "identity": process.identity,
-        "sockets": sockets,
-        "kept": process.kept,
-    }
-    with _open_log(process.log) as log:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", launcher.__file__, json.dumps(order), *process.argv),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**(os.environ if process.env is None else process.env), **env},
-            start_new_session=True,
-            pass_fds=(*sockets, *process.kept),
-        )
-
-
-async def _wait_until_ready(process: Process, handle: asyncio.subprocess.Process, check: ReadyCheck) -> None:
+async def _wait_until_ready(run: _Run, check: ReadyCheck) -> None:
     pause = 0.005
     try:
-        async with asyncio.timeout(process.ready_timeout):
-            while handle.returncode is None:
+        async with asyncio.timeout(run.process.ready_timeout):
+            while run.alive():
                 if await check():
                     return
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, 0.1)
     except TimeoutError:
-        raise _failed(process, f"was not ready within {process.ready_timeout:g} s") from None
-    raise _failed(process, f"{_ending(handle.returncode)} before it was ready")
-
-
-def _failed(process: Process, how: str) -> StartError:
-    return StartError(f"{process.name} {how}: {_last_words(process.log)} (see {process.log})")
+        raise run.failed(f"was not ready within {run.process.ready_timeout:g} s") from None
+    raise run.failed(f"{_ending(await run.handle.wait())} before it was ready")
 
 
 def _open_log(path: Path) -> IO[bytes]:
@@ -264,18 +285,5 @@ def _open_log(path: Path) -> IO[bytes]:
     return path.open("ab")
 
 
-def _last_words(log: Path) -> str:
-    """The line that most likely says what went wrong."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-20:] if line.strip()]
-    fatal = [line for line in lines if "FATAL" in line]
-    return (fatal or lines or ["it said nothing"])[-1]
-
-
 def _ending(status: int) -> str:
     return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-
-
-def _kill_group(pid: int) -> None:
-    """Ends what a dead process has left behind of its own children."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)

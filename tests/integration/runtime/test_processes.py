@@ -87,6 +87,30 @@ async def test_the_pause_grows_while_a_process_keeps_dying(
     assert pauses[:4] == ["0.01 s", "0.02 s", "0.04 s", "0.04 s"]
 
 
+async def test_a_restart_that_fails_is_tried_again(
+    supervisor: Supervisor, make: Make, lines: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    command = 'test -e "$0" && echo no licence && exit 3; exec "$@"'
+    await supervisor.start(make("plain", argv=("sh", "-c", command, str(broken), *make("plain").argv)))
+    broken.touch()
+    os.kill(supervisor.pids()["plain"], signal.SIGKILL)
+    await eventually(lambda: len(lines) == 2)
+    assert lines[1].startswith("plain ended with status 3 before it was ready: no licence (see ")
+    broken.unlink()
+    await eventually(lambda: "plain" in supervisor.pids())
+
+
+async def test_a_process_is_stopped_at_once_while_it_waits_to_be_started_again(
+    supervisor: Supervisor, make: Make, lines: list[str]
+) -> None:
+    await supervisor.start(make("plain", restart=Restart(first=60, longest=60)))
+    os.kill(supervisor.pids()["plain"], signal.SIGKILL)
+    await eventually(lambda: lines == ["plain was killed by SIGKILL; starting it again in 60 s"])
+    async with asyncio.timeout(5):
+        await supervisor.stop("plain")
+
+
 async def test_a_start_that_fails_says_the_process_last_words(supervisor: Supervisor, make: Make) -> None:
     argv = ("sh", "-c", "echo starting; echo the disk is full >&2; exit 3")
     with pytest.raises(StartError, match="broken ended with status 3 before it was ready: the disk is full"):
