@@ -14,9 +14,12 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from queue_config.errors import DelayNotSupportedError
 from queue_config.queues import Queue
-from runtime.telemetry import logs
+from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
+
+messages_sent = metrics.counter("messages_sent", "Messages given to the broker by this process", ["queue"])
+messages_taken = metrics.counter("messages_taken", "Messages taken from the broker by this process", ["queue"])
 
 Messages = Mapping[str, Sequence[bytes]]
 """Encoded messages by the name of their queue."""
@@ -73,6 +76,8 @@ class ListBroker(dramatiq.Broker):
             self.emit_before("enqueue", message, None)
             by_queue.setdefault(message.queue_name, []).append(message.encode())
         self.push(by_queue)
+        for queue_name, encoded in by_queue.items():
+            messages_sent.labels(queue_name).inc(len(encoded))
         for message in messages:
             self.emit_after("enqueue", message, None)
 
@@ -82,15 +87,16 @@ class ListBroker(dramatiq.Broker):
             raise dramatiq.errors.QueueNotFound(queue_name)
         share = self._table[queue_name].share if queue_name in self._table else 1
         seconds = timeout / 1000
-        return ListConsumer(self, self.reader(queue_name, seconds), max(1, int(prefetch * share)), seconds)
+        return ListConsumer(self, queue_name, max(1, int(prefetch * share)), seconds)
 
 
 class ListConsumer(Consumer):
     """Holds at most `prefetch` messages, running ones included."""
 
-    def __init__(self, broker: ListBroker, reader: Reader, prefetch: int, timeout: float) -> None:
+    def __init__(self, broker: ListBroker, queue_name: str, prefetch: int, timeout: float) -> None:
         self._broker = broker
-        self._reader = reader
+        self._reader = broker.reader(queue_name, timeout)
+        self._taken = messages_taken.labels(queue_name)
         self._slots = threading.Semaphore(prefetch)
         self._timeout = timeout
 
@@ -106,6 +112,7 @@ class ListConsumer(Consumer):
         data = self._reader.pop()
         if data is None:
             return None
+        self._taken.inc()
         try:
             return MessageProxy(dramatiq.Message.decode(data))
         except dramatiq.errors.DecodeError:

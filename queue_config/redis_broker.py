@@ -13,9 +13,11 @@ from redis.retry import Retry
 from queue_config.errors import BrokerUnavailableError
 from queue_config.list_broker import ListBroker, Messages
 from queue_config.queues import Queue
-from runtime.telemetry import logs
+from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
+
+broker_failures = metrics.counter("broker_failures", "Times that Redis failed this process", ["doing"])
 
 CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5
@@ -44,6 +46,7 @@ class RedisBroker(ListBroker):
         except (redis.RedisError, OSError) as error:
             # the next try connects anew, perhaps to another server; other threads' sends go on undisturbed
             self._client.connection_pool.disconnect(inuse_connections=False)
+            broker_failures.labels("send").inc()
             raise BrokerUnavailableError(f"Redis took no messages: {type(error).__name__}") from error
 
     def reader(self, queue_name: str, timeout: float) -> "RedisReader":
@@ -81,6 +84,7 @@ class RedisReader:
         return answer[1] if answer else None
 
     def _rest(self, error: Exception) -> None:
+        broker_failures.labels("take").inc()
         if not self._lost:
             self._lost = True
             log.warning("the queue cannot be reached", queue=self._queue_name, error=type(error).__name__)

@@ -4,11 +4,12 @@ import contextlib
 import queue
 
 import dramatiq
+from dramatiq.asyncio import get_event_loop_thread
 
 from queue_config.list_broker import ListBroker
 from queue_config.queues import Group, of_group
 
-IDLE_WAIT_MS = 500
+IDLE_WAIT_MS = 250
 """How long idle threads and consumers wait before they look whether they should stop."""
 
 
@@ -33,6 +34,17 @@ def stop(worker: dramatiq.Worker, timeout: float) -> None:
         with contextlib.suppress(dramatiq.errors.BrokerConnectionError):
             worker.consumers[name].requeue_messages(messages)
     worker.stop(timeout=int(timeout * 1000))
+
+
+def ailment(worker: dramatiq.Worker) -> str | None:
+    """Why a worker that runs should be started anew, for its liveness probe: a thread of it has died."""
+    dead = [name for name, consumer in worker.consumers.items() if not consumer.is_alive()]
+    if dead:
+        return f"nothing takes messages from {', '.join(sorted(dead))}"
+    if not all(thread.is_alive() for thread in worker.workers):
+        return "a thread that carries out messages has died"
+    loop = get_event_loop_thread()
+    return "the event loop has died" if loop and not loop.is_alive() else None
 
 
 def _drain(worker: dramatiq.Worker) -> dict[str, list[dramatiq.broker.MessageProxy]]:

@@ -194,6 +194,16 @@ def test_an_idle_worker_stops_promptly(new_broker: BuildBroker) -> None:
     assert time.monotonic() - began < 1.5
 
 
+def test_a_worker_whose_thread_has_died_says_so(new_broker: BuildBroker) -> None:
+    worker = serving.start(new_broker(EventLoop()), "io", threads=1)
+    assert serving.ailment(worker) is None
+    consumer = worker.consumers["mail"]
+    consumer.stop()
+    consumer.join()
+    assert serving.ailment(worker) == "nothing takes messages from mail"
+    serving.stop(worker, timeout=5)
+
+
 def test_a_stopping_worker_ends_what_runs_and_gives_back_what_has_not_begun(new_broker: BuildBroker) -> None:
     broker = new_broker(EventLoop())
     began, release, done = threading.Event(), threading.Event(), Done()
