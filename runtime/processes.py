@@ -123,6 +123,8 @@ class Supervisor:
     progress: Progress
     changed: Callable[[], None] = lambda: None
     _children: dict[str, _Child] = field(default_factory=dict)
+    _groups: list[list[str]] = field(default_factory=list)
+    """The names of those started together, in the order of `start`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,9 +138,22 @@ class Supervisor:
         """The ids of those alive at the moment, by name."""
         return {name: child.run.handle.pid for name, child in self._children.items() if child.run.alive()}
 
-    async def start(self, process: Process) -> None:
-        """Returns when it is ready, and keeps it alive from then on. Raises StartError; then nothing is left of it."""
-        self._children[process.name] = await self._begin(process)
+    async def start(self, *processes: Process) -> None:
+        """Starts them together, returns when all are ready, and keeps them alive from then on.
+
+        Raises the first StartError; then nothing is left of any.
+        """
+        beginnings = [asyncio.create_task(self._begin(process)) for process in processes]
+        try:
+            children = await asyncio.gather(*beginnings)
+        except BaseException:
+            for beginning in beginnings:
+                beginning.cancel()
+            begun = await asyncio.gather(*beginnings, return_exceptions=True)
+            await asyncio.gather(*(self._end(child) for child in begun if isinstance(child, _Child)))
+            raise
+        self._children |= {child.run.process.name: child for child in children}
+        self._groups.append([process.name for process in processes])
         self.changed()
 
     async def roll(self, name: str) -> None:
@@ -152,13 +167,11 @@ class Supervisor:
         self.changed()
 
     async def stop(self, *names: str) -> None:
-        """Stops those named, together; without names all, one after the other, the last started first."""
-        if names:
-            await asyncio.gather(*(self._end(self._children.pop(name)) for name in names))
+        """Stops those named, together; without names all: the last started first, what started together together."""
+        for group in [names] if names else reversed(self._groups):
+            ending = [self._children.pop(name) for name in group if name in self._children]
+            await asyncio.gather(*(self._end(child) for child in ending))
             self.changed()
-        else:
-            for name in reversed(list(self._children)):
-                await self.stop(name)
 
     async def _begin(self, process: Process) -> _Child:
         if threading.current_thread() is not threading.main_thread():

@@ -1,7 +1,7 @@
 """A process for the supervisor's tests: `python -m … greet` answers each connection with its own pid, slowly.
 
 `greet` takes its listening socket over, says that it is ready, and at SIGTERM finishes the answers it owes. `mute`
-never becomes ready. `stubborn` ignores SIGTERM. `forking` is ready, and prints the pid of a child of its own.
+never becomes ready. `stubborn` ignores SIGTERM. `forking` has a child of its own. All but `greet` print their pids.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ def main() -> None:
     if behaviour == "greet":
         asyncio.run(greet())
         return
+    print(os.getpid(), flush=True)
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if behaviour == "forking":

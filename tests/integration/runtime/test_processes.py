@@ -140,12 +140,23 @@ async def test_a_process_that_ignores_the_stop_signal_is_killed_in_the_end(
 
 
 async def test_all_are_stopped_in_the_reverse_order_of_their_start(make: Make, lines: list[str]) -> None:
-    gone: list[set[str]] = []
-    async with Supervisor(lines.append, lambda: gone.append(set(supervisor.pids()))) as supervisor:
-        for name in ("first", "second", "third"):
-            await supervisor.start(make(name))
-        gone.clear()
-    assert gone == [{"first", "second"}, {"first"}, set()]
+    left: list[set[str]] = []
+    async with Supervisor(lines.append, lambda: left.append(set(supervisor.pids()))) as supervisor:
+        await supervisor.start(make("first"))
+        await supervisor.start(make("second"), make("beside the second"))
+        await supervisor.start(make("third"))
+        left.clear()
+    assert left == [{"first", "second", "beside the second"}, {"first"}, set()]
+
+
+async def test_of_those_started_together_none_is_left_when_one_fails(supervisor: Supervisor, make: Make) -> None:
+    ready, unready = make("plain"), make("mute")
+    once_both_run = 'until [ -s "$0" ] && [ -s "$1" ]; do sleep 0.05; done; exit 3'
+    broken = make("broken", argv=("sh", "-c", once_both_run, str(ready.log), str(unready.log)))
+    with pytest.raises(StartError, match="broken ended with status 3"):
+        await supervisor.start(ready, broken, unready)
+    assert supervisor.pids() == {}
+    assert not any(is_alive(int(process.log.read_text())) for process in (ready, unready))
 
 
 async def test_a_roll_loses_no_connection(supervisor: Supervisor, make: Make, listening: socket.socket) -> None:
@@ -187,7 +198,7 @@ async def test_a_roll_to_a_process_that_fails_keeps_the_old_one(
 async def test_what_a_killed_process_leaves_behind_is_killed_too(supervisor: Supervisor, make: Make) -> None:
     process = make("forking")
     await supervisor.start(process)
-    grandchild = int(process.log.read_text())
+    grandchild = int(process.log.read_text().splitlines()[1])
     os.kill(supervisor.pids()["forking"], signal.SIGKILL)
     await eventually(lambda: not is_alive(grandchild))
 
@@ -254,5 +265,5 @@ async def test_a_log_that_has_grown_too_long_is_put_aside_at_the_next_start(supe
     with process.log.open("w") as log:
         log.truncate(17 * 1024 * 1024)
     await supervisor.start(process)
-    assert process.log.stat().st_size == 0
+    assert process.log.stat().st_size < 100
     assert (process.log.parent / "plain.log.old").exists()
