@@ -14,6 +14,14 @@ from domain.generations.events import (
     GenerationSucceeded,
 )
 from domain.tasks.events import TaskDied
+from domain.webhooks.events import (
+    DeliveryReplayed,
+    EndpointChanged,
+    EndpointCreated,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointTested,
+)
 from workers.actor import Actor
 from workers.actors import generations, notifications, webhooks
 
@@ -51,6 +59,12 @@ REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
         to(generations.abandon, of=generations.render),
         to(webhooks.give_up, of=webhooks.deliver),
     ),
+    EndpointTested: (tell_endpoints,),
+    DeliveryReplayed: (to(webhooks.deliver),),
+    EndpointCreated: Silent("it hears of what happens from its commit on"),
+    EndpointChanged: Silent("each delivery reads its endpoint anew"),
+    EndpointDeleted: Silent("its deliveries went with it, and their tasks find nothing to do"),
+    EndpointDisabled: Silent("its open deliveries fail at their next attempt"),
     ApiKeyCreated: Silent("the key works from its commit on"),
     ApiKeyRevoked: Silent("the API processes see it in the feed and forget the key"),
 }

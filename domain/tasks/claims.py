@@ -23,14 +23,7 @@ async def claim(
 ) -> list[Task]:
     """Those of the tasks that could be had; the others are someone else's, ended, or not due."""
     rows = await system.call_many(_CLAIM, list(ids), list(actors), owner, lease)
-    return [_task(row) for row in rows]
-
-
-def _task(row: asyncpg.Record) -> Task:
-    values = dict(row)
-    values["event_data"] = msgspec.json.decode(values["event_data"])
-    values["event_type"] = values.pop("event_type")
-    return Task(**values)
+    return [Task(**row) for row in rows]
 
 
 async def renew(connection: asyncpg.Connection, held: dict[int, int], lease: timedelta) -> set[int]:
