@@ -135,7 +135,7 @@ class Supervisor:
         await self.stop()
 
     def pids(self) -> dict[str, int]:
-        """The ids of those alive at the moment, by name."""
+        """By name; one that has died is not there until it is ready again."""
         return {name: child.run.handle.pid for name, child in self._children.items() if child.run.alive()}
 
     async def start(self, *processes: Process) -> None:

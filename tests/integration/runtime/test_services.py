@@ -153,7 +153,7 @@ async def test_killed_servers_are_started_again_with_their_data(tmp_path: Path) 
             while await seven_or_nothing(*urls) is None:
                 await asyncio.sleep(0.02)
         assert await read_seven(*urls) == (7, b"7")
-        assert set(running.pids()) == set(before)
+        await eventually(lambda: set(running.pids()) == set(before))
         assert not set(running.pids().values()) & set(before.values())
     assert [line for line in lines if "was killed by SIGKILL; starting it again" in line]
 
