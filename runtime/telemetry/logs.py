@@ -55,7 +55,7 @@ def configure(settings: Settings, process: str, stream: BinaryIO | None = None) 
     structlog.configure(
         processors=_processors(settings, process),
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(stream or sys.stderr.buffer),
+        logger_factory=_Lines(stream or sys.stderr.buffer).of,
         cache_logger_on_first_use=False,
     )
     logging.root.handlers[:] = [_FromLibraries()]
@@ -100,6 +100,24 @@ def _console() -> Processor:
 
 def _encode(_: WrappedLogger, __: str, line: Any) -> bytes:
     return str(line).encode()
+
+
+class _Lines:
+    """Writes whole lines. A line that can't be written (a full disk, a reader that is gone) never ends the work."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def of(self, *_: object) -> "_Lines":
+        return self
+
+    def write(self, line: bytes) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + b"\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = write
 
 
 class _FromLibraries(logging.Handler):

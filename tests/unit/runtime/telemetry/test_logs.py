@@ -176,6 +176,26 @@ def test_an_uncaught_exception_of_a_thread_is_a_line_too(written: Written) -> No
     assert "IndexError" in line["exception"]
 
 
+def test_nothing_that_is_logged_ends_the_work(written: Written) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    written.configure()
+    log.info("strange", broken=Broken(), big=2**80, half="\ud800", nan=float("nan"), by_number={1: 2})
+    (line,) = written.lines
+    assert line["broken"] == "<Broken>"
+    assert line["big"] == str(2**80)
+    assert line["by_number"] == {"1": 2}
+
+
+def test_a_reader_of_the_log_that_is_gone_does_not_end_the_work(written: Written) -> None:
+    written.configure()
+    written.stream.close()
+    log.error("nobody hears this")
+    logging.getLogger("some.library").error("nor this")
+
+
 def test_a_person_may_read_text_instead(written: Written) -> None:
     written.configure(log_format="console")
     log.warning("the queue cannot be reached", queue="images")

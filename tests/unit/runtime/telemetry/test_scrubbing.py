@@ -18,6 +18,7 @@ CANARY = "C4n4ry-of-the-m1ne"
     [
         f"key atl_{CANARY} was used",
         f"endpoint secret whsec_{CANARY}+/=",
+        f"GET /?next=%2Fkeys%3Fk%3Datl_{CANARY}",
         f"connect to postgresql://atelier_app:{CANARY}@db:5432/atelier failed",
         f"redis://:{CANARY}@cache/0",
         f"amqp://guest:{CANARY}@with@at@host",
