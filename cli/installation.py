@@ -1,0 +1,222 @@
+"""A whole installation on one machine: embedded servers where none are given, migrations, and every process."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from cli import contract, secrets_file, seed
+from migrations import roles, upgrade
+from runtime.processes import Process, Supervisor
+from runtime.services import EmbeddedServices
+from runtime.settings import PREFIX, Secret, Settings
+from runtime.smtp_sink import SmtpSink
+
+Progress = Callable[[str], None]
+DATABASE = "atelier"
+WORKERS = {"worker-images": ("worker", "--group", "images"), "worker-io": ("worker", "--group", "io")}
+
+
+class Installation:
+    """Running, from `running` on. `settings` are those of its processes."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, services: EmbeddedServices | None) -> None:
+        self.settings = settings
+        self.contract: contract.Contract
+        self._supervisor = supervisor
+        self._services = services
+
+    def pids(self) -> dict[str, int]:
+        embedded = self._services.pids() if self._services else {}
+        return embedded | self._supervisor.pids()
+
+    def publish(self) -> None:
+        """Writes the contract file anew, with the pids as they are."""
+        self.contract.pids = self.pids()
+        contract.write(self.settings.data_dir, self.contract)
+
+    async def roll(self) -> None:
+        """Replaces every process by a new one of the code as it lies there now, without failing a request."""
+        for name in ("api", "relay", *WORKERS):
+            await self._supervisor.roll(name)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, progress: Progress, extra: Mapping[str, str] | None = None
+) -> AsyncIterator[Installation]:
+    """Everything is ready inside; `extra` is further environment for the processes. Stops all in order at the end.
+
+    Raises AlreadyRunningError, ServiceUnavailableError, StartError, SettingsError.
+    """
+    async with contextlib.AsyncExitStack() as cleanup:
+        installation: Installation | None = None
+
+        def changed() -> None:
+            if installation is not None and hasattr(installation, "contract"):
+                installation.publish()
+
+        settings = msgspec.structs.replace(settings, data_dir=settings.data_dir.resolve())
+        services = await _services(cleanup, settings, progress, changed)
+        settings = await _complete(cleanup, settings, services)
+        await _migrate(settings, progress)
+        keys = await seed.demo(settings)
+        supervisor = await cleanup.enter_async_context(Supervisor(progress, changed))
+        sockets = (_bind(settings.host, settings.port), _bind(settings.host, settings.operator_port))
+        settings = _addressed(settings, sockets, progress)
+        metrics = await _start(supervisor, settings, sockets, extra or {}, progress)
+        cleanup.callback(contract.remove, settings.data_dir)
+        installation = Installation(settings, supervisor, services)
+        installation.contract = _contract(settings, keys, metrics)
+        installation.publish()
+        yield installation
+
+
+async def _services(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, progress: Progress, changed: Callable[[], None]
+) -> EmbeddedServices | None:
+    if settings.database_url and settings.redis_url:
+        return None
+    services = EmbeddedServices(
+        settings.data_dir,
+        progress=progress,
+        changed=changed,
+        postgres=not settings.database_url,
+        redis=not settings.redis_url,
+    )
+    return await cleanup.enter_async_context(services)
+
+
+async def _complete(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, services: EmbeddedServices | None
+) -> Settings:
+    """The settings with everything filled in that this machine provides by itself."""
+    made = secrets_file.load_or_make(settings.data_dir)
+    values: dict[str, object] = {
+        "encryption_keys": settings.encryption_keys or Secret(made.encryption_keys),
+        "signing_key": settings.signing_key or Secret(made.signing_key),
+        "operator_token": settings.operator_token or Secret(made.operator_token),
+    }
+    if services is not None and services.endpoints.redis_url:
+        values["redis_url"] = services.endpoints.redis_url
+    if services is not None and services.endpoints.postgres_admin_url:
+        admin = services.endpoints.postgres_admin_url
+        values["database_admin_url"] = admin
+        for role, name in (("app", "url"), ("system", "system_url"), ("owner", "owner_url")):
+            values[f"database_{name}"] = Secret(_of_role(admin, f"atelier_{role}"))
+    if not settings.smtp_url:
+        sink = SmtpSink(settings.mail_dir)
+        values["smtp_url"] = Secret(await sink.start())
+        cleanup.push_async_callback(sink.stop)
+    return msgspec.structs.replace(settings, **values)
+
+
+async def _migrate(settings: Settings, progress: Progress) -> None:
+    progress("migrating the database")
+    if settings.database_admin_url:
+        await roles.create(
+            settings.database_admin_url,
+            owner_url=settings.database_owner_url,
+            app_url=settings.database_url,
+            system_url=settings.database_system_url,
+        )
+    await asyncio.to_thread(upgrade.upgrade, settings.database_owner_url)
+
+
+def _addressed(settings: Settings, sockets: tuple[socket.socket, ...], progress: Progress) -> Settings:
+    port, operator_port = (each.getsockname()[1] for each in sockets)
+    for wanted, got, name in ((settings.port, port, "the API"), (settings.operator_port, operator_port, "operators")):
+        if wanted not in {got, 0}:
+            progress(f"port {wanted} is taken; {name} will be on {got}")
+    default = f"http://{settings.host}:{settings.port}"
+    public_url = f"http://{settings.host}:{port}" if settings.public_url == default else settings.public_url
+    return msgspec.structs.replace(settings, port=port, operator_port=operator_port, public_url=public_url)
+
+
+async def _start(
+    supervisor: Supervisor,
+    settings: Settings,
+    sockets: tuple[socket.socket, ...],
+    extra: Mapping[str, str],
+    progress: Progress,
+) -> list[str]:
+    """All processes at once; returns the addresses of their metrics."""
+    progress("starting the API, the relay and two workers")
+    environment = dict(os.environ) | to_environment(settings)
+    urls = [f"http://{settings.host}:{settings.operator_port}/metrics"]
+    commands = {"api": ("api",), "relay": ("relay",), **WORKERS}
+    port = settings.operator_port
+    processes = []
+    for name, command in commands.items():
+        own: dict[str, str] = {}
+        if name != "api":
+            port = _free_port(settings.host, port + 1)
+            own[f"{PREFIX}METRICS_PORT"] = str(port)
+            urls.append(f"http://{settings.host}:{port}/metrics")
+        processes.append(
+            Process(
+                name=name,
+                argv=(sys.executable, "-m", "cli.main", *command),
+                log=settings.data_dir / "log" / f"{name}.log",
+                env=environment | own | dict(extra),
+                sockets=sockets if name == "api" else (),
+            )
+        )
+    await asyncio.gather(*(supervisor.start(process) for process in processes))
+    return urls
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The settings as `ATELIER_…` variables, for child processes."""
+    values = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    return {
+        f"{PREFIX}{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+        if value not in ("", Path())
+    }
+
+
+def _contract(settings: Settings, keys: secrets_file.DemoKeys, metrics: list[str]) -> contract.Contract:
+    return contract.Contract(
+        base_url=f"http://{settings.host}:{settings.port}",
+        operator_url=f"http://{settings.host}:{settings.operator_port}",
+        operator_token=settings.operator_token,
+        api_key=keys.api_key,
+        second_api_key=keys.second_api_key,
+        metrics_urls=metrics,
+        database_url=settings.database_system_url,
+        redis_url=settings.redis_url,
+        mail_dir=str(settings.mail_dir.resolve()),
+        storage_dir=str(settings.storage_dir.resolve()),
+        pids={},
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bound and listening, on the port or on the next free one."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, _free_port(host, port) if port else 0))
+    listener.listen(2048)
+    return listener
+
+
+def _free_port(host: str, first: int) -> int:
+    for port in range(first, first + 200):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((host, port))
+                return port
+    raise OSError(f"no free port from {first} on")
+
+
+def _of_role(admin_url: str, role: str) -> str:
+    """`postgresql://postgres@/postgres?host=…` for another role of our database."""
+    head, _, query = admin_url.partition("?")
+    return f"{head.split('://', 1)[0]}://{role}@/{DATABASE}?{query}"

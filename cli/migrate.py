@@ -1,0 +1,24 @@
+"""`atelier migrate`: roles and database where an admin's address is given, then the migrations."""
+
+import argparse
+import asyncio
+
+from migrations import roles, upgrade
+from runtime.settings import Settings, SettingsError
+
+
+def run(_given: argparse.Namespace, settings: Settings) -> None:
+    """Safe to run again and beside other processes; one at a time wins an advisory lock."""
+    if not settings.database_url:
+        raise SettingsError("ATELIER_DATABASE_URL is missing: say which database to migrate (as atelier_app)")
+    if settings.database_admin_url:
+        asyncio.run(
+            roles.create(
+                settings.database_admin_url,
+                owner_url=settings.database_owner_url,
+                app_url=settings.database_url,
+                system_url=settings.database_system_url,
+            )
+        )
+    upgrade.upgrade(settings.database_owner_url)
+    print("the database is up to date")
