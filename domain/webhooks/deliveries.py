@@ -14,11 +14,10 @@ from domain.events.models import EventRow
 from domain.tasks import replays
 from domain.tasks.events import TaskDied
 from domain.tasks.models import TaskRow
-from domain.tasks.outcomes import Done, Outcome, Retry, Snooze, Task
+from domain.tasks.outcomes import Describe, Done, Outcome, Retry, Snooze, Task
 from domain.webhooks import backoff, endpoints, events, payloads, signing, transport
 from domain.webhooks.errors import DeliveryNotFound, DeliveryPending, EndpointDisabled
 from domain.webhooks.models import Delivery, DeliveryAttempt, WebhookEndpoint
-from domain.webhooks.payloads import Describe
 from runtime import clock, failpoints, ids
 from runtime.database import Transaction
 from runtime.encryption import Keyring

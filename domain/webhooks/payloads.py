@@ -1,6 +1,5 @@
 """The body of a webhook, after Standard Webhooks 1.0.0: `type`, `timestamp` of the event, and `data`."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +7,6 @@ import msgspec
 
 from domain.events.base import Event
 from runtime import clock
-from runtime.database import Reader
-
-Describe = Callable[[Reader, Event], Awaitable[dict[str, Any]]]
-"""How the thing that an event speaks of looks from outside, as the API would answer it."""
 
 
 class Payload(msgspec.Struct, frozen=True):
