@@ -18,8 +18,12 @@ from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
 
-messages_sent = metrics.counter("messages_sent", "Messages given to the broker by this process", ["queue"])
-messages_taken = metrics.counter("messages_taken", "Messages taken from the broker by this process", ["queue"])
+messages_sent = metrics.counter(
+    "atelier_messages_sent_total", "Messages given to the broker by this process", ["queue"]
+)
+messages_taken = metrics.counter(
+    "atelier_messages_taken_total", "Messages taken from the broker by this process", ["queue"]
+)
 
 Messages = Mapping[str, Sequence[bytes]]
 """Encoded messages by the name of their queue."""

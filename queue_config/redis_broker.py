@@ -17,7 +17,7 @@ from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
 
-broker_failures = metrics.counter("broker_failures", "Times that Redis failed this process", ["doing"])
+broker_failures = metrics.counter("atelier_broker_failures_total", "Times that Redis failed this process", ["doing"])
 
 CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5

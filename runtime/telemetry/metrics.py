@@ -1,5 +1,6 @@
-"""This process's Prometheus metrics. A module defines its own beside its code: `metrics.counter("deliveries", "…",
-["outcome"])`; every name gets the prefix `atelier_`. Labels take values from short fixed lists, never ids or texts.
+"""This process's Prometheus metrics. A module defines its own beside its code, by its whole name, as one will look
+for it: `metrics.counter("atelier_deliveries_total", "…", ["outcome"])`. Labels take values from short fixed lists,
+never ids or texts.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-NAMESPACE: Final = "atelier"
+PREFIX: Final = "atelier_"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for durations, from a statement to a slow receiver."""
@@ -26,17 +27,25 @@ prometheus_client.GCCollector(registry=_registry)
 
 
 def counter(name: str, help_text: str, labels: Sequence[str] = ()) -> Counter:
-    """Exposed as `atelier_<name>_total`. Raises ValueError when the name is taken."""
-    return Counter(name, help_text, labels, namespace=NAMESPACE, registry=_registry)
+    """`atelier_…_total`. Raises ValueError when the name is taken or has no such form, as the others do."""
+    if not name.endswith("_total"):
+        raise ValueError(f"a counter's name ends in _total, and {name} does not")
+    return Counter(_checked(name), help_text, labels, registry=_registry)
 
 
 def gauge(name: str, help_text: str, labels: Sequence[str] = ()) -> Gauge:
-    return Gauge(name, help_text, labels, namespace=NAMESPACE, registry=_registry)
+    return Gauge(_checked(name), help_text, labels, registry=_registry)
 
 
 def histogram(name: str, help_text: str, labels: Sequence[str] = (), buckets: Sequence[float] = SECONDS) -> Histogram:
-    """Durations are in seconds and named for it: `…_seconds`."""
-    return Histogram(name, help_text, labels, buckets=buckets, namespace=NAMESPACE, registry=_registry)
+    """Durations are in seconds and named for it: `atelier_…_seconds`."""
+    return Histogram(_checked(name), help_text, labels, buckets=buckets, registry=_registry)
+
+
+def _checked(name: str) -> str:
+    if not name.startswith(PREFIX):
+        raise ValueError(f"{name} is not a metric of ours: names begin with {PREFIX}")
+    return name
 
 
 def render() -> bytes:
@@ -44,8 +53,8 @@ def render() -> bytes:
     return generate_latest(_registry)
 
 
-process_info = gauge("process_info", "1 for what this process is", ["process", "pid"])
-event_loop_lag = histogram("event_loop_lag_seconds", "How late an event loop ran what was due", ["loop"])
+process_info = gauge("atelier_process_info", "1 for what this process is", ["process", "pid"])
+event_loop_lag = histogram("atelier_event_loop_lag_seconds", "How late an event loop ran what was due", ["loop"])
 
 
 def configure(process: str) -> None:

@@ -20,9 +20,11 @@ log = logs.logger(__name__)
 LONGEST_TEXT = 300
 _BEGAN = "telemetry_began"
 
-slow_statements = metrics.counter("slow_statements", "Statements that took longer than the threshold", ["pool"])
-pool_connections = metrics.gauge("pool_connections", "Database connections of this process", ["pool", "state"])
-pool_limit = metrics.gauge("pool_limit", "Most database connections this process may open", ["pool"])
+slow_statements = metrics.counter(
+    "atelier_slow_statements_total", "Statements that took longer than the threshold", ["pool"]
+)
+pool_connections = metrics.gauge("atelier_pool_connections", "Database connections of this process", ["pool", "state"])
+pool_limit = metrics.gauge("atelier_pool_limit", "Most database connections this process may open", ["pool"])
 
 _TOKENS = re.compile(
     r"""(?P<literal> \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | (\$\w*\$).*?\2 | (?<![\w$.])\d+(?:\.\d+)?\b )

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.telemetry import metrics
 
-_names = (f"test_metric_{n}" for n in itertools.count())
+_names = (f"atelier_test_{n}" for n in itertools.count())
 
 
 def line(name: str) -> str:
@@ -15,29 +15,36 @@ def line(name: str) -> str:
     return next(line for line in metrics.render().decode().splitlines() if line.startswith(name))
 
 
-def test_a_counter_is_exposed_with_its_prefix_help_and_labels() -> None:
+def test_a_counter_is_exposed_with_its_help_and_labels() -> None:
     name = next(_names)
-    metrics.counter(name, "What happened", ["outcome"]).labels("ok").inc(3)
-    assert f"# HELP atelier_{name}_total What happened" in metrics.render().decode()
-    assert line(f"atelier_{name}_total") == f'atelier_{name}_total{{outcome="ok"}} 3.0'
+    metrics.counter(f"{name}_total", "What happened", ["outcome"]).labels("ok").inc(3)
+    assert f"# HELP {name}_total What happened" in metrics.render().decode()
+    assert line(f"{name}_total") == f'{name}_total{{outcome="ok"}} 3.0'
 
 
 def test_a_gauge_may_be_asked_at_the_scrape() -> None:
     name = next(_names)
     waiting = [1, 2]
     metrics.gauge(name, "What waits").set_function(lambda: len(waiting))
-    assert line(f"atelier_{name}") == f"atelier_{name} 2.0"
+    assert line(f"{name}") == f"{name} 2.0"
     waiting.append(3)
-    assert line(f"atelier_{name}") == f"atelier_{name} 3.0"
+    assert line(f"{name}") == f"{name} 3.0"
 
 
 def test_a_histogram_has_buckets_in_seconds() -> None:
     name = next(_names)
     metrics.histogram(name, "How long").observe(0.02)
     text = metrics.render().decode()
-    assert f'atelier_{name}_bucket{{le="0.01"}} 0.0' in text
-    assert f'atelier_{name}_bucket{{le="0.025"}} 1.0' in text
+    assert f'{name}_bucket{{le="0.01"}} 0.0' in text
+    assert f'{name}_bucket{{le="0.025"}} 1.0' in text
     assert "_created" not in text
+
+
+def test_a_name_says_whose_metric_it_is_and_of_what_kind() -> None:
+    with pytest.raises(ValueError, match="atelier_"):
+        metrics.gauge("waiting", "What waits")
+    with pytest.raises(ValueError, match="_total"):
+        metrics.counter("atelier_tries", "What was tried")
 
 
 def test_a_name_is_given_once() -> None:
