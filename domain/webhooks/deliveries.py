@@ -33,8 +33,10 @@ PATIENCE: Final = timedelta(days=5)
 
 _BUSY_PAUSE = timedelta(seconds=5)
 
-ATTEMPTS = metrics.counter("webhook_attempts", "Attempts to deliver, by what came of them", ["outcome"])
-ATTEMPT_SECONDS = metrics.histogram("webhook_attempt_seconds", "One attempt, from the dial to the end of the answer")
+ATTEMPTS = metrics.counter("atelier_webhook_attempts_total", "Attempts to deliver, by what came of them", ["outcome"])
+ATTEMPT_SECONDS = metrics.histogram(
+    "atelier_webhook_attempt_seconds", "One attempt, from the dial to the end of the answer"
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
