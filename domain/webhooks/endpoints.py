@@ -1,6 +1,6 @@
 """Where a customer wants to hear of events: made, changed, tested and removed by the customer."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -22,10 +22,9 @@ from domain.webhooks.errors import (
     TooManyEndpoints,
 )
 from domain.webhooks.models import WebhookEndpoint
-from runtime import clock, ids
+from runtime import clock, ids, outbound
 from runtime.database import Reader, Transaction
 from runtime.encryption import Keyring
-from runtime.outbound import OutboundError, Policy
 from runtime.settings import Settings
 
 MOST_ENDPOINTS: Final = 20
@@ -35,7 +34,7 @@ GRACE: Final = timedelta(hours=24)
 
 Status = Literal["enabled", "disabled"]
 Url = Annotated[str, Meta(max_length=2048, description="Where events are posted to: https.", examples=["https://…"])]
-Description = Annotated[str, Meta(max_length=500, pattern="^[^\\x00]*$")]
+Description = Annotated[str, Meta(max_length=500)]
 EventTypes = Annotated[list[str], Meta(max_length=50, description="Types to be told of. Empty: all, future ones too.")]
 SecretText = Annotated[str, Meta(max_length=128, description="`whsec_` and the base64 of 24 to 64 bytes.")]
 
@@ -85,11 +84,9 @@ def context(organization: str, endpoint_id: str) -> bytes:
     return f"webhook_endpoints/{organization}/{endpoint_id}".encode()
 
 
-async def create(
-    tx: Transaction, organization: str, draft: Draft, *, keyring: Keyring, policy: Policy, settings: Settings
-) -> Unveiled:
+async def create(tx: Transaction, organization: str, draft: Draft, *, keyring: Keyring, settings: Settings) -> Unveiled:
     """Raises EndpointUrlRefused, EventTypeUnknown, SecretMalformed, TooManyEndpoints."""
-    _check_url(draft.url, policy, settings)
+    _check_url(draft.url, settings)
     _check_event_types(draft.event_types)
     secret = _secret(draft.secret)
     await _check_room(tx, organization)
@@ -127,19 +124,19 @@ async def change(
     endpoint_id: str,
     wanted: Change,
     *,
-    revision: int | None,
-    policy: Policy,
+    revisions: Collection[int] | None,
     settings: Settings,
 ) -> Endpoint:
-    """`revision` is the one that the caller has read, if he says. A change that changes nothing raises no revision.
+    """`revisions`: those that the caller takes to be the present one; None when he does not care. A change that
+    changes nothing raises no revision.
 
     Raises EndpointNotFound, PreconditionFailed, EndpointUrlRefused, EventTypeUnknown.
     """
     before = await _lock(tx, organization, endpoint_id)
-    if revision not in {None, before.revision}:
+    if revisions is not None and before.revision not in revisions:
         raise PreconditionFailed
     if wanted.url is not UNSET:
-        _check_url(wanted.url, policy, settings)
+        _check_url(wanted.url, settings)
     if wanted.event_types is not UNSET:
         _check_event_types(wanted.event_types)
         wanted = msgspec.structs.replace(wanted, event_types=sorted(set(wanted.event_types)))
@@ -236,11 +233,11 @@ async def _check_room(tx: Transaction, organization: str) -> None:
         raise TooManyEndpoints(f"an organization has at most {MOST_ENDPOINTS} webhook endpoints")
 
 
-def _check_url(url: str, policy: Policy, settings: Settings) -> None:
+def _check_url(url: str, settings: Settings) -> None:
     """Asks no name server: what a name leads to is checked at every attempt, as it is dialled."""
     try:
-        policy.check_url(url, https_only=not settings.webhook_insecure_http)
-    except OutboundError as error:
+        outbound.policy(settings).check_url(url, https_only=not settings.webhook_insecure_http)
+    except outbound.OutboundError as error:
         raise EndpointUrlRefused(str(error), fields=(FieldError("/url", str(error)),)) from None
 
 

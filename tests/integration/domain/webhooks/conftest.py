@@ -63,7 +63,6 @@ class Courier:
                 self.organization,
                 Draft(url=url, **draft),
                 keyring=self.keyring,
-                policy=self.client.policy,
                 settings=self.settings,
             )
 

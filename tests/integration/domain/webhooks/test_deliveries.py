@@ -32,8 +32,7 @@ async def enable(courier: Courier, endpoint_id: str, *, status: str = "enabled")
             courier.organization,
             endpoint_id,
             msgspec.convert({"status": status}, Change),
-            revision=None,
-            policy=courier.client.policy,
+            revisions=None,
             settings=courier.settings,
         )
 

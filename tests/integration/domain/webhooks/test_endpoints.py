@@ -44,8 +44,7 @@ async def change(courier: Courier, endpoint_id: str, revision: int | None = None
             courier.organization,
             endpoint_id,
             msgspec.convert(wanted, Change),
-            revision=revision,
-            policy=courier.client.policy,
+            revisions=None if revision is None else {revision},
             settings=courier.settings,
         )
 
