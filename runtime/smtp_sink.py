@@ -29,7 +29,7 @@ class SmtpSink:
         self._host = host
         self._numbers = itertools.count()
         self._server: asyncio.Server | None = None
-        self._connections: set[SMTP] = set()
+        self._connections: set[_Connection] = set()
 
     async def start(self) -> str:
         """Takes a free port and returns the address, `smtp://host:port`."""
@@ -40,17 +40,16 @@ class SmtpSink:
         return f"smtp://{self._host}:{port}"
 
     async def stop(self) -> None:
-        """Closes the port and what is still connected."""
+        """Closes the port and breaks what is still connected; a mail not yet answered is its sender's to send again."""
         if self._server is None:
             return
         self._server.close()
         for connection in list(self._connections):
-            if connection.transport is not None:
-                connection.transport.close()
+            await connection.close()
         await self._server.wait_closed()
         self._server = None
 
-    def _connection(self) -> SMTP:
+    def _connection(self) -> "_Connection":
         return _Connection(self, self._connections)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - a hook of aiosmtpd
@@ -66,7 +65,7 @@ class SmtpSink:
 
 
 class _Connection(SMTP):
-    def __init__(self, sink: SmtpSink, open_connections: set[SMTP]) -> None:
+    def __init__(self, sink: SmtpSink, open_connections: "set[_Connection]") -> None:
         super().__init__(
             sink,
             data_size_limit=_MAX_BYTES,
@@ -76,6 +75,7 @@ class _Connection(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._open_connections = open_connections
+        self._lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -84,6 +84,12 @@ class _Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self._open_connections.discard(self)
         super().connection_lost(error)
+        self._lost.set()
+
+    async def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+        await self._lost.wait()
 
 
 def _file_name(content: bytes, number: int) -> str:
