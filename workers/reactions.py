@@ -6,6 +6,7 @@ import msgspec
 
 from domain.api_keys.events import ApiKeyCreated, ApiKeyRevoked
 from domain.events.base import Event
+from domain.files.events import FileDeleted, FileUploaded
 from domain.generations.events import (
     GenerationAccepted,
     GenerationCancelled,
@@ -65,6 +66,8 @@ REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
     EndpointChanged: Silent("each delivery reads its endpoint anew"),
     EndpointDeleted: Silent("its deliveries went with it, and their tasks find nothing to do"),
     EndpointDisabled: Silent("its open deliveries fail at their next attempt"),
+    FileUploaded: Silent("nothing is made of a picture before a generation names it"),
+    FileDeleted: Silent("its bytes may be another file's or an image's too, and stay"),
     ApiKeyCreated: Silent("the key works from its commit on"),
     ApiKeyRevoked: Silent("the API processes see it in the feed and forget the key"),
 }
