@@ -18,6 +18,9 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     record(tx, task, plan, outcome), in the transaction that ends the try, after its fence.
 
     Each may ask for tools by naming them as keyword-only parameters (see `workers.tools`).
+
+    replay(tx, letter): begins the work of a dead task anew, under another event. None: the task itself starts over,
+    for actors whose business state does not end with it.
     """
 
     name: str
@@ -26,6 +29,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Step
     work: Step | None
     record: Step | None
+    replay: Step | None
 
 
 ACTORS: dict[str, Actor] = {}
@@ -38,12 +42,13 @@ def actor(
     prepare: Step,
     work: Step | None = None,
     record: Step | None = None,
+    replay: Step | None = None,
     policy: RetryPolicy = STANDARD,
 ) -> Actor:
     """Declares an actor, `module.verb`. An actor without work does its whole task in `prepare`'s transaction."""
     for function in filter(None, (prepare, work, record)):
         tools.names(function)
-    declared = Actor(name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record)
+    declared = Actor(name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record, replay=replay)
     if ACTORS.setdefault(name, declared) is not declared:
         raise ValueError(f"two actors are called {name}")
     return declared

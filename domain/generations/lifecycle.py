@@ -15,6 +15,7 @@ from domain.generations.models import OPEN, GenerationRow
 from domain.generations.results import Image
 from domain.subscriptions import credits, plans
 from domain.tasks import claims
+from domain.tasks.dead_letters import DeadLetter
 from domain.tasks.events import TaskDied
 from domain.tasks.outcomes import Done, Fail, Outcome, Task
 from domain.templates.geometry import Output
@@ -118,6 +119,11 @@ async def retry(tx: Transaction, organization: str, generation_id: str) -> None:
         .values(status="queued", hold_id=hold_id, ended_at=None, charged=None, failure_code=None, failure_detail=None)
     )
     await log.append(tx, organization, events.GenerationRetried(subject=generation_id, price=price))
+
+
+async def replay(tx: Transaction, letter: DeadLetter) -> None:
+    """Of a dead render. Raises as `retry` does."""
+    await retry(tx, letter.organization_id, letter.subject)
 
 
 async def _succeed(tx: Transaction, task: Task, image: Image) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Row, Select, func, insert, literal, select, update
 from domain.events import base, log
 from domain.events.models import EventRow
 from domain.tasks import replays
+from domain.tasks.dead_letters import DeadLetter
 from domain.tasks.events import TaskDied
 from domain.tasks.models import TaskRow
 from domain.tasks.outcomes import Describe, Done, Outcome, Retry, Snooze, Task
@@ -170,6 +171,15 @@ async def replay(tx: Transaction, organization: str, delivery_id: str, *, tracep
     await log.append(
         tx, organization, events.DeliveryReplayed(subject=delivery_id, endpoint=row.endpoint_id), cause=cause
     )
+
+
+async def replay_dead(tx: Transaction, letter: DeadLetter) -> None:
+    """Of a dead delivery's task. Raises as `replay` does."""
+    query = select(Delivery.id).where(Delivery.organization_id == letter.organization_id, *_of_task(letter))
+    delivery_id = await tx.scalar(query)
+    if delivery_id is None:
+        raise DeliveryNotFound
+    await replay(tx, letter.organization_id, delivery_id)
 
 
 _SAME_ENDPOINT = (WebhookEndpoint.organization_id == Delivery.organization_id) & (

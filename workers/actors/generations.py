@@ -5,7 +5,12 @@ from queue_config import queues
 from workers.actor import actor
 
 render = actor(
-    lifecycle.RENDER, queue=queues.IMAGES, prepare=lifecycle.start, work=engines.render, record=lifecycle.finish
+    lifecycle.RENDER,
+    queue=queues.IMAGES,
+    prepare=lifecycle.start,
+    work=engines.render,
+    record=lifecycle.finish,
+    replay=lifecycle.replay,
 )
 abandon = actor("generations.abandon", queue=queues.LIFECYCLE, prepare=lifecycle.abandon)
 withdraw = actor("generations.withdraw", queue=queues.LIFECYCLE, prepare=lifecycle.withdraw)

@@ -11,5 +11,6 @@ deliver = actor(
     prepare=deliveries.prepare,
     work=deliveries.send,
     record=deliveries.record,
+    replay=deliveries.replay_dead,
 )
 give_up = actor("webhooks.give_up", queue=queues.LIFECYCLE, prepare=deliveries.give_up)
