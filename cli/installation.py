@@ -167,7 +167,7 @@ async def _start(
                 sockets=sockets if name == "api" else (),
             )
         )
-    await asyncio.gather(*(supervisor.start(process) for process in processes))
+    await supervisor.start(*processes)
     return urls
 
 

@@ -25,15 +25,18 @@ def start(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
 
 
 def stop(worker: dramatiq.Worker, timeout: float) -> None:
-    """Takes no more messages, gives back those not begun, then waits up to `timeout` seconds for those running.
-    Blocks: from an event loop, call it in a thread.
-    """
+    """`stop_taking`, then waits up to `timeout` seconds for what runs. Blocks: from a loop, call it in a thread."""
+    stop_taking(worker)
+    worker.stop(timeout=int(timeout * 1000))
+
+
+def stop_taking(worker: dramatiq.Worker) -> None:
+    """Takes no more messages and gives back those not begun; what runs goes on."""
     for consumer in worker.consumers.values():
         consumer.stop()
     for name, messages in _drain(worker).items():
         with contextlib.suppress(dramatiq.errors.BrokerConnectionError):
             worker.consumers[name].requeue_messages(messages)
-    worker.stop(timeout=int(timeout * 1000))
 
 
 def ailment(worker: dramatiq.Worker) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,7 +19,7 @@ from queue_config.broker import build_broker
 from queue_config.list_broker import ListBroker
 from queue_config.middleware.event_loop import EventLoop
 from queue_config.queues import Group
-from runtime import failpoints, outbound
+from runtime import activation, failpoints, outbound
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
@@ -44,6 +45,7 @@ class Worker:
         self._settings = settings
         self._group = group
         self._cleanup = contextlib.AsyncExitStack()
+        self.ailment: Callable[[], str | None] = lambda: None
         self.executor: Executor
         self._nudge: Nudge
 
@@ -66,8 +68,10 @@ class Worker:
             heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
             heartbeat.start()
             cleanup.callback(heartbeat.stop)
-            server = await metrics_server.serve(settings.host, settings.metrics_port)
+            server = await metrics_server.serve(settings.host, settings.metrics_port, self._ailing)
             cleanup.push_async_callback(server.close)
+            watch = asyncio.create_task(metrics.watch_event_loop("actors"))
+            cleanup.callback(watch.cancel)
             log.info("worker ready", group=self._group, metrics=server.url, owner=self.executor.owner)
             self._cleanup = cleanup.pop_all()
 
@@ -80,6 +84,9 @@ class Worker:
     async def give_back(self) -> None:
         await self.executor.give_back()
         self._nudge.send()
+
+    def _ailing(self) -> str | None:
+        return self.ailment()
 
     async def close(self) -> None:
         await self._cleanup.aclose()
@@ -97,13 +104,16 @@ def serve_worker(settings: Settings, group: Group) -> None:
     loop = EventLoop(worker.open, worker.close)
     broker = build_broker(settings, [loop])
     declare(broker, group, worker.run)
-    serving_worker = serving.start(broker, group, threads=_threads(settings, group))
+    threads = settings.image_workers if group == "images" else settings.io_threads
+    serving_worker = serving.start(broker, group, threads)
+    worker.ailment = functools.partial(serving.ailment, serving_worker)
+    activation.announce_ready()
     stopping.wait()
     log.info("worker stops")
-    giving_back = asyncio.run_coroutine_threadsafe(worker.give_back(), loop.loop)
-    serving.stop(serving_worker, settings.shutdown_timeout)
+    serving.stop_taking(serving_worker)
     with contextlib.suppress(TimeoutError):
-        giving_back.result(timeout=settings.shutdown_timeout)
+        asyncio.run_coroutine_threadsafe(worker.give_back(), loop.loop).result(timeout=settings.shutdown_timeout)
+    serving.stop(serving_worker, settings.shutdown_timeout)
     broker.close()
     tracing.shutdown()
 
@@ -127,6 +137,7 @@ async def _relay(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, relay.stop)
     server = await metrics_server.serve(settings.host, settings.metrics_port)
     log.info("relay ready", metrics=server.url)
+    activation.announce_ready()
     try:
         await relay.run()
     finally:
@@ -166,11 +177,6 @@ async def _tools(settings: Settings, database: Database, group: Group) -> AsyncI
 def _renderers(settings: Settings) -> ChildPool:
     packs = settings.fonts_dir if settings.fonts_dir != Path() else None
     return template_engine.open_pool(size=settings.image_workers, scratch=settings.data_dir / "children", packs=packs)
-
-
-def _threads(settings: Settings, group: Group) -> int:
-    """Of images twice as many messages as renders, so that one is claimed and ready when a child falls free."""
-    return settings.image_workers * 2 if group == "images" else settings.io_threads
 
 
 def _configure(settings: Settings, process: str) -> None:

@@ -117,7 +117,7 @@ class Executor:
     async def _work(self, actor: Actor, plan: Any) -> Outcome:
         assert actor.work is not None  # noqa: S101 - for the type checker: the caller has looked
         try:
-            async with asyncio.timeout(actor.queue.time_limit):
+            async with asyncio.timeout(_limit(actor)):
                 outcome: Outcome = await self._tools.bind(actor.work)(plan)
         except TimeoutError:
             return Retry(f"not done within {actor.queue.time_limit:g} s")
@@ -141,6 +141,11 @@ class Executor:
                 if final or again is None:
                     return await claims.bury(tx, task, reason=reason)
                 return await claims.postpone(tx, task, again, reason=reason, counts=True)
+
+
+def _limit(actor: Actor) -> float:
+    """Seconds that one try may work."""
+    return actor.queue.time_limit
 
 
 def _by_policy(task: Task, actor: Actor) -> datetime | None:

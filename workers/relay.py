@@ -30,7 +30,7 @@ PRUNE_BATCH: Final = 5_000
 """At most 1,000 rows a second go: more than two cores can make."""
 
 _LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
-_STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
+STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
 _PRUNE = "select prune_ended($1, $2, $3)"
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -104,9 +104,9 @@ class Relay:
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
         with measuring.STEP_SECONDS.time():
-            row = await connection.fetchrow(_STEP, *self._arguments)
+            row = await connection.fetchrow(STEP, *self._arguments)
         failpoints.hit("relay.after_commit")
-        step = _step(row)
+        step = read_step(row)
         if step.messages:
             await self._send(step)
         if step.head != self._head:
@@ -151,7 +151,7 @@ def arguments(settings: Settings) -> tuple[Any, ...]:
     )
 
 
-def _step(row: asyncpg.Record) -> Step:
+def read_step(row: asyncpg.Record) -> Step:
     return msgspec.convert({**row, "messages": msgspec.json.decode(row["messages"])}, Step)
 
 

@@ -1,0 +1,136 @@
+"""The spine with its clockwork in a test's hands: relay steps and messages happen when the test says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from domain.generations import acceptance, engines
+from domain.generations.acceptance import Request
+from domain.generations.engines import template as template_engine
+from domain.notifications.channels.fake import FakeChannel
+from runtime import database as runtime_database
+from runtime import outbound
+from runtime.database import Database, SystemDatabase
+from runtime.encryption import Keyring
+from runtime.settings import Settings
+from storage.addresses import ObjectUrls
+from storage.factory import build_store
+from tests.integration.conftest import Organization, OrganizationFactory
+from workers import relay, tools
+from workers.actor import ACTORS
+from workers.describing import describer
+from workers.execution import Executor
+
+BADGE = {"label": "A1"}
+
+
+@dataclass
+class Spine:
+    settings: Settings
+    database: Database
+    system: SystemDatabase
+    tools: tools.Tools
+    mail: FakeChannel
+    connection: asyncpg.Connection
+    organization: Organization
+    executors: list[Executor] = field(default_factory=list)
+    waiting: list[list[int]] = field(default_factory=list)
+
+    @property
+    def executor(self) -> Executor:
+        return self.executors[0]
+
+    def new_executor(self, lease: timedelta = timedelta(seconds=30)) -> Executor:
+        made = Executor(self.database, self.system, self.tools, ACTORS, lease=lease)
+        self.executors.append(made)
+        return made
+
+    async def accept(self, organization: Organization | None = None, **request: Any) -> str:
+        """Id of a new generation: a small badge, unless the request says otherwise."""
+        wanted = {"template": "badge", "input": BADGE} | request
+        checked = acceptance.check(msgspec.convert(wanted, Request))
+        where = (organization or self.organization).id
+        accepted = await acceptance.accept(self.database, where, checked, key=None, traceparent=None)
+        return str(msgspec.json.decode(accepted.body)["id"])
+
+    async def step(self) -> relay.Step:
+        """One step of a leading relay; its messages go nowhere."""
+        row = await self.connection.fetchrow(relay.STEP, *relay.arguments(self.settings))
+        return relay.read_step(row)
+
+    async def dispatch(self, actor: str) -> list[int]:
+        """A step, and the ids of the actor's tasks that it sent; other messages wait for `drain`."""
+        messages = (await self.step()).messages
+        self.waiting += [ids for _, name, ids in messages if name != actor]
+        return [task for _, name, ids in messages if name == actor for task in ids]
+
+    async def drain(self) -> None:
+        """Steps, and everything they send is carried out, until nothing is left that is due."""
+        for _ in range(20):
+            step = await self.step()
+            messages = [ids for _, _, ids in step.messages] + self.waiting
+            self.waiting = []
+            if not messages and not step.expanded:
+                return
+            await asyncio.gather(*(self.executor.run(ids) for ids in messages))
+        raise AssertionError("the spine does not come to rest")
+
+    async def rows(self, query: str, **parameters: Any) -> list[Any]:
+        async with self.system.system_transaction() as tx:
+            return list(await tx.execute(text(query), parameters))
+
+    async def value(self, query: str, **parameters: Any) -> Any:
+        return (await self.rows(query, **parameters))[0][0]
+
+    async def status(self, generation_id: str) -> str:
+        return str(await self.value("select status from generations where id = :id", id=generation_id))
+
+    async def entries(self, generation_id: str) -> list[str]:
+        """Kinds of the credit entries, oldest first."""
+        query = "select kind from credit_entries where generation_id = :id order by created_at, id"
+        return [row[0] for row in await self.rows(query, id=generation_id)]
+
+    async def available(self) -> int:
+        query = "select available from credit_accounts where organization_id = :id"
+        return int(await self.value(query, id=self.organization.id))
+
+    async def expire_leases(self) -> None:
+        async with self.system.system_transaction() as tx:
+            await tx.execute(text("update tasks set lease_until = now() - interval '1 s' where state = 'running'"))
+
+
+@pytest.fixture
+async def spine(
+    settings: Settings, database: Database, system: SystemDatabase, make_organization: OrganizationFactory
+) -> AsyncIterator[Spine]:
+    engines.scratch(settings).mkdir(parents=True)
+    renderers = template_engine.open_pool(size=1, scratch=settings.data_dir / "children")
+    client = outbound.create(settings)
+    mail = FakeChannel()
+    urls = ObjectUrls(base="http://127.0.0.1/assets", secret=settings.signing_key, ttl=timedelta(hours=1))
+    made = tools.Tools(
+        settings=settings,
+        database=database,
+        store=build_store(settings),
+        outbound=client,
+        renderers=renderers,
+        keyring=Keyring.from_setting(settings.encryption_keys),
+        mail=mail,
+        urls=urls,
+        describe=describer(urls),
+    )
+    connection = await runtime_database.connect(settings.database_system_url, name="test-relay")
+    organization = await make_organization(notify_email="someone@customer.example")
+    clockwork = Spine(settings, database, system, made, mail, connection, organization)
+    clockwork.new_executor()
+    yield clockwork
+    await connection.close()
+    await renderers.close()
+    await client.close()

@@ -1,0 +1,232 @@
+"""Claim, prepare, work, record: what is done once, what is done again, and what is not done at all."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from domain.generations import lifecycle
+from domain.tasks import claims
+from domain.tasks.outcomes import Done
+from runtime import failpoints
+from tests.integration.workers.conftest import Spine
+from workers.actor import ACTORS
+from workers.holdings import Heartbeat
+
+RENDER = lifecycle.RENDER
+
+
+async def test_one_generation_is_rendered_stored_charged_and_its_customer_mailed(spine: Spine) -> None:
+    before = await spine.available()
+    generation = await spine.accept()
+    await spine.drain()
+    assert await spine.status(generation) == "succeeded"
+    assert await spine.entries(generation) == ["hold", "settle"]
+    assert await spine.available() == before - 1
+    key, sha256 = (await spine.rows("select storage_key, sha256 from assets where generation_id = :id", id=generation))[
+        0
+    ]
+    assert key == f"o/{spine.organization.id}/{sha256}.png"
+    assert (await spine.tools.store.stat(key)).sha256 == sha256
+    assert [mail.recipient for mail in spine.mail.sent] == ["someone@customer.example"]
+
+
+async def test_a_doubled_message_does_nothing(spine: Spine) -> None:
+    generation = await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    other = spine.new_executor()
+    await asyncio.gather(spine.executor.run(ids), spine.executor.run(ids), other.run(ids))
+    await spine.executor.run(ids)
+    assert await spine.entries(generation) == ["hold", "settle"]
+    assert await spine.value("select count(*) from assets") == 1
+    assert await spine.value("select count(*) from events where type = 'generation.succeeded'") == 1
+
+
+async def test_a_message_for_tasks_that_are_gone_does_nothing(spine: Spine) -> None:
+    await spine.executor.run([4_711, 4_712])
+    assert await spine.value("select count(*) from tasks") == 0
+
+
+async def test_an_equal_request_is_not_drawn_again(spine: Spine) -> None:
+    first, second = await spine.accept(), None
+    await spine.drain()
+    second = await spine.accept()
+    await spine.drain()
+    rows = await spine.rows("select id, reused, charged from generations order by id")
+    assert [(row.id, row.reused, row.charged) for row in rows] == [(first, False, 1), (second, True, 0)]
+    assert await spine.value("select count(distinct storage_key) from assets") == 1
+    assert await spine.entries(second) == ["hold", "release"], "the free plan does not charge for it"
+
+
+async def test_a_worker_whose_lease_ran_out_cannot_record(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    leave = claims.finish
+    passed: list[bool] = []
+
+    async def late(tx: object, task: object) -> bool:
+        await spine.expire_leases()
+        await spine.step()
+        passed.append(await leave(tx, task))  # type: ignore[arg-type]
+        return passed[-1]
+
+    monkeypatch.setattr(claims, "finish", late)
+    await spine.executor.run(ids)
+    monkeypatch.undo()
+    assert passed == [False]
+    assert await spine.status(generation) == "running"
+    assert await spine.entries(generation) == ["hold"]
+    await spine.executor.run(ids)
+    assert await spine.entries(generation) == ["hold", "settle"]
+
+
+async def test_a_poison_task_ends_dead_after_three_deaths_and_its_customer_is_told(spine: Spine) -> None:
+    before = await spine.available()
+    generation = await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    for _ in range(3):
+        await claims.claim(spine.system, ids, actors=[RENDER], owner="doomed", lease=timedelta(seconds=30))
+        await spine.expire_leases()
+        ids = await spine.dispatch(RENDER)
+    state, deaths, attempts = (
+        await spine.rows("select state, deaths, attempts from tasks where actor = :actor", actor=RENDER)
+    )[0]
+    assert (state, deaths, attempts) == ("dead", 3, 0)
+    await spine.drain()
+    assert await spine.status(generation) == "failed"
+    assert await spine.entries(generation) == ["hold", "release"]
+    assert await spine.available() == before
+    assert [mail.subject for mail in spine.mail.sent if "could not be made" in mail.subject]
+
+
+async def test_a_try_that_fails_is_repeated_later_and_counted(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    failpoints.configure("worker.before_record=raise")
+    try:
+        await spine.executor.run(ids)
+    finally:
+        failpoints.configure("")
+    row = (
+        await spine.rows(
+            "select state, attempts, run_at > now() as later, failures from tasks where id = :id", id=ids[0]
+        )
+    )[0]
+    assert (row.state, row.attempts, row.later) == ("ready", 1, True)
+    assert "FailpointError" in row.failures[0]["reason"]
+    await _make_due(spine)
+    await spine.drain()
+    assert await spine.status(generation) == "succeeded"
+
+
+async def test_a_task_that_used_up_its_attempts_is_dead_and_its_generation_failed(spine: Spine) -> None:
+    generation = await spine.accept()
+    failpoints.configure("worker.before_record=always-raise")
+    try:
+        for _ in range(ACTORS[RENDER].policy.max_attempts):
+            await _make_due(spine)
+            await spine.executor.run(await spine.dispatch(RENDER))
+    finally:
+        failpoints.configure("")
+    assert await spine.value("select state from tasks where actor = :actor", actor=RENDER) == "dead"
+    await spine.drain()
+    assert await spine.status(generation) == "failed"
+    assert await spine.entries(generation) == ["hold", "release"]
+
+
+async def test_a_stop_gives_running_tasks_back_with_no_count_raised(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    begun = asyncio.Event()
+
+    async def endless(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("domain.generations.engines._image", endless)
+    message = asyncio.create_task(spine.executor.run(ids))
+    await begun.wait()
+    await spine.executor.give_back()
+    await message
+    row = (
+        await spine.rows("select state, attempts, deaths, run_at <= now() as due from tasks where id = :id", id=ids[0])
+    )[0]
+    assert tuple(row) == ("ready", 0, 0, True)
+    monkeypatch.undo()
+    spine.executors[0] = spine.new_executor()
+    await spine.drain()
+    assert await spine.status(generation) == "succeeded"
+
+
+async def test_an_executor_that_stops_takes_nothing_more(spine: Spine) -> None:
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    await spine.executor.give_back()
+    await spine.executor.run(ids)
+    assert await spine.value("select state from tasks where id = :id", id=ids[0]) == "dispatched"
+
+
+async def test_a_heartbeat_keeps_a_lease_and_stops_work_whose_lease_was_revoked(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = timedelta(seconds=2)
+    executor = spine.new_executor(lease)
+    heartbeat = Heartbeat(spine.settings.database_system_url, executor.holdings, lease)
+    heartbeat.start()
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    ended: list[str] = []
+
+    async def endless(*_: object, **__: object) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    monkeypatch.setattr("domain.generations.engines._image", endless)
+    message = asyncio.create_task(executor.run(ids))
+    await asyncio.sleep(3)
+    assert (await spine.step()).recovered == 0, "the lease was renewed"
+    async with spine.system.system_transaction() as tx:
+        await tx.execute(text("update tasks set lease_token = null, state = 'cancelled' where state = 'running'"))
+    async with asyncio.timeout(5):
+        await message
+    await asyncio.to_thread(heartbeat.stop)
+    assert ended == ["cancelled"]
+
+
+async def test_a_generation_for_later_waits_for_its_time(spine: Spine) -> None:
+    later = (await spine.value("select now() + interval '1 hour'")).isoformat()
+    generation = await spine.accept(run_at=later)
+    await spine.drain()
+    assert await spine.status(generation) == "scheduled"
+    await _make_due(spine)
+    await spine.drain()
+    assert await spine.status(generation) == "succeeded"
+
+
+async def test_work_that_does_not_know_its_end_is_ended_by_the_queue(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+
+    async def endless(*_: object, **__: object) -> Done:
+        await asyncio.sleep(60)
+        return Done()
+
+    monkeypatch.setattr("domain.generations.engines._image", endless)
+    monkeypatch.setattr("workers.execution._limit", lambda _: 0.05)
+    await spine.executor.run(ids)
+    row = (await spine.rows("select state, failures from tasks where id = :id", id=ids[0]))[0]
+    assert row.state == "ready"
+    assert "not done within" in row.failures[0]["reason"]
+
+
+async def _make_due(spine: Spine) -> None:
+    async with spine.system.system_transaction() as tx:
+        await tx.execute(text("update tasks set run_at = now() where state = 'ready'"))
