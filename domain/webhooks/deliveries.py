@@ -145,6 +145,24 @@ async def replay(tx: Transaction, organization: str, delivery_id: str, *, tracep
 
     Raises DeliveryNotFound, DeliveryPending, EndpointDisabled.
     """
+    begun = await _begin_anew(tx, organization, delivery_id, traceparent)
+    await replays.supersede(
+        tx, organization, actor=DELIVER, event_id=begun.event_id, target=begun.endpoint_id, subject=delivery_id
+    )
+
+
+async def replay_dead(tx: Transaction, letter: DeadLetter) -> None:
+    """Of a dead delivery's task, which the caller ends. Raises as `replay` does."""
+    query = select(Delivery.id).where(Delivery.organization_id == letter.organization_id, *_of_task(letter))
+    delivery_id = await tx.scalar(query)
+    if delivery_id is None:
+        raise DeliveryNotFound
+    await _begin_anew(tx, letter.organization_id, delivery_id, None)
+
+
+async def _begin_anew(
+    tx: Transaction, organization: str, delivery_id: str, traceparent: str | None
+) -> Row[*tuple[Any, ...]]:
     query = (
         select(
             Delivery.event_id,
@@ -166,20 +184,9 @@ async def replay(tx: Transaction, organization: str, delivery_id: str, *, tracep
     if row.endpoint_status == "disabled":
         raise EndpointDisabled
     await _set(tx, organization, delivery_id, status="pending", failure_code=None, next_attempt_at=func.now())
-    await replays.supersede(tx, event_id=row.event_id, actor=DELIVER, target=row.endpoint_id)
-    cause = log.Cause(row.correlation_id, row.event_id, traceparent)
-    await log.append(
-        tx, organization, events.DeliveryReplayed(subject=delivery_id, endpoint=row.endpoint_id), cause=cause
-    )
-
-
-async def replay_dead(tx: Transaction, letter: DeadLetter) -> None:
-    """Of a dead delivery's task. Raises as `replay` does."""
-    query = select(Delivery.id).where(Delivery.organization_id == letter.organization_id, *_of_task(letter))
-    delivery_id = await tx.scalar(query)
-    if delivery_id is None:
-        raise DeliveryNotFound
-    await replay(tx, letter.organization_id, delivery_id)
+    fact = events.DeliveryReplayed(subject=delivery_id, endpoint=row.endpoint_id)
+    await log.append(tx, organization, fact, cause=log.Cause(row.correlation_id, row.event_id, traceparent))
+    return row
 
 
 _SAME_ENDPOINT = (WebhookEndpoint.organization_id == Delivery.organization_id) & (

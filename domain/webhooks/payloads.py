@@ -18,8 +18,3 @@ class Payload(msgspec.Struct, frozen=True):
 def build(event: Event, occurred_at: datetime, data: dict[str, Any]) -> bytes:
     """Called once for a delivery: what is signed and sent are these bytes, at every attempt."""
     return msgspec.json.encode(Payload(event.type, clock.rfc3339(occurred_at), data))
-
-
-def of_endpoint(event: Event) -> dict[str, Any]:
-    """`data` for events about endpoints: the id and what the event holds, never the address or a secret."""
-    return {"id": event.subject, **event.data()}

@@ -8,6 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from domain.generations.events import GenerationCancelled, GenerationSucceeded
+from domain.tasks import dead_letters
 from domain.webhooks import deliveries, endpoints
 from domain.webhooks.endpoints import Change
 from domain.webhooks.errors import DeliveryNotFound, DeliveryPending, EndpointDisabled
@@ -309,21 +310,41 @@ async def test_a_replay_sends_the_same_bytes_under_the_same_id_on_a_schedule_of_
     assert await courier.rows(chain) == [{"correlation_id": "gen_1", "causation_id": first.headers["webhook-id"]}]
 
 
-async def test_a_replay_takes_the_delivery_out_of_the_dead_letters(courier: Courier, receiver: Answers) -> None:
-    receiver.answers[:] = [DOWN, OK]
+async def test_a_replay_takes_the_delivery_and_its_earlier_replays_out_of_the_dead_letters(
+    courier: Courier, receiver: Answers
+) -> None:
+    receiver.answers[:] = [GONE]
+    made = await courier.endpoint(receiver.url)
+    await courier.happen()
+    await courier.deliver()
+    delivery_id = (await courier.delivery())["id"]
+    for answer in (GONE, OK):
+        receiver.answers[:] = [answer]
+        await enable(courier, made.endpoint.id)
+        await replay(courier, delivery_id)
+        await courier.deliver()
+    assert (await courier.delivery())["status"] == "delivered"
+    states = "select state from tasks where actor = 'webhooks.deliver' order by id"
+    assert [row["state"] for row in await courier.rows(states)] == ["cancelled", "cancelled", "done"]
+
+
+async def test_an_operator_replays_the_dead_letter_of_a_delivery(courier: Courier, receiver: Answers) -> None:
+    receiver.answers[:] = [DOWN]
     await courier.endpoint(receiver.url)
     await courier.happen()
-    await courier.carry()
+    await courier.deliver()
     await use_up_all_but_one(courier)
-    receiver.answers[:] = [DOWN]
     await courier.wait()
     await courier.deliver()
     receiver.answers[:] = [OK]
-    await replay(courier, (await courier.delivery())["id"])
+    async with courier.system.system_transaction() as tx:
+        [letter] = await dead_letters.page(tx, actor=deliveries.DELIVER)
+    async with courier.database.transaction(courier.organization) as tx:
+        await deliveries.replay_dead(tx, letter)
+        await dead_letters.supersede(tx, letter, by="operator")
     await courier.deliver()
     assert (await courier.delivery())["status"] == "delivered"
-    states = "select state from tasks where actor = 'webhooks.deliver' order by id"
-    assert [row["state"] for row in await courier.rows(states)] == ["cancelled", "done"]
+    assert await courier.rows("select id from tasks where state = 'dead'") == []
 
 
 async def test_a_replay_that_dies_ends_the_delivery(
