@@ -33,7 +33,10 @@ GRACE: Final = timedelta(hours=24)
 """How long a rotated secret goes on signing beside the new one, unless the customer says otherwise."""
 
 Status = Literal["enabled", "disabled"]
-Url = Annotated[str, Meta(max_length=2048, description="Where events are posted to: https.", examples=["https://…"])]
+Url = Annotated[
+    str,
+    Meta(max_length=2048, description="Where events are posted to.", examples=["https://example.com/hooks/atelier"]),
+]
 Description = Annotated[str, Meta(max_length=500)]
 EventTypes = Annotated[list[str], Meta(max_length=50, description="Types to be told of. Empty: all, future ones too.")]
 SecretText = Annotated[str, Meta(max_length=128, description="`whsec_` and the base64 of 24 to 64 bytes.")]
@@ -202,8 +205,13 @@ async def disable(tx: Transaction, organization: str, endpoint_id: str, *, reaso
 
 
 async def mark_failing(tx: Transaction, organization: str, endpoint_id: str, since: datetime | None) -> None:
-    """None: it works again. No change of the customer's, so no new revision."""
-    await tx.execute(update(WebhookEndpoint).where(*_named(organization, endpoint_id)).values(failing_since=since))
+    """None: it works again. Of several failures at once the first counts. No change of the customer's, so no new
+    revision.
+    """
+    known = WebhookEndpoint.failing_since
+    changes = known.is_not(None) if since is None else known.is_(None)
+    statement = update(WebhookEndpoint).where(*_named(organization, endpoint_id), changes)
+    await tx.execute(statement.values(failing_since=since))
 
 
 async def _lock(tx: Transaction, organization: str, endpoint_id: str) -> Row[*tuple[Any, ...]]:
