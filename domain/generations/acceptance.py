@@ -1,6 +1,5 @@
 """Accepting a generation: everything that must be true before the 202, in one call to `accept_generation`."""
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from domain.generations import errors
 from domain.generations.engines import template as template_engine
 from domain.generations.views import GenerationView
 from domain.idempotency.errors import KeyBusy, KeyReused
+from domain.idempotency.keys import Key
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
 from domain.templates.geometry import Output
@@ -57,14 +57,6 @@ class Accepted(msgspec.Struct, frozen=True):
     replayed: bool
 
 
-class Key(msgspec.Struct, frozen=True):
-    """An Idempotency-Key with its scope and the SHA-256 of the request's body."""
-
-    scope: str
-    key: str
-    fingerprint: bytes
-
-
 def check(request: Request) -> Checked:
     """Raises a refusal that names every field that does not fit."""
     if request.engine != "template":
@@ -98,10 +90,6 @@ async def accept(
     if row["outcome"] == 2:
         raise KeyReused
     return Accepted(row["replay"], replayed=True)
-
-
-def fingerprint(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()
 
 
 def _template_and_input(request: Request) -> tuple[str, dict[str, Any]]:

@@ -1,11 +1,11 @@
 """Looking generations up. Every function reads inside the transaction's organization."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Select, select
 
+from domain import pages
 from domain.generations import views
 from domain.generations.errors import GenerationNotFound
 from domain.generations.models import AssetRow, GenerationRow
@@ -31,13 +31,11 @@ async def one(tx: Reader, generation_id: str, urls: ObjectUrls) -> GenerationVie
 
 
 async def page(
-    tx: Reader, wanted: Filter, *, before: str | None, limit: int, urls: ObjectUrls
-) -> Sequence[GenerationView]:
-    """Newest first; `before` is the id of the last one of the page before."""
-    query = _matching(wanted).order_by(GenerationRow.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(GenerationRow.id < before)
-    return [views.of_row(row, urls) for row in await tx.execute(query)]
+    tx: Reader, wanted: Filter, request: pages.PageRequest, *, urls: ObjectUrls
+) -> pages.Page[GenerationView]:
+    """Newest first."""
+    found = await pages.rows(tx, _matching(wanted), GenerationRow.id, request)  # type: ignore[arg-type]
+    return pages.Page([views.of_row(row, urls) for row in found.items], found.last)
 
 
 def _all() -> Select[tuple[object, ...]]:

@@ -24,7 +24,7 @@ APP_MAY = {
     "feed": "select",
     "files": "select, insert, delete",
     "generations": "select, insert, update",
-    "idempotency_keys": "select, insert",
+    "idempotency_keys": "select, insert, update (status, body)",
     "notifications": "select, insert, update",
     "organizations": "select, update",
     "pending_events": "insert",
@@ -60,6 +60,7 @@ def upgrade() -> None:
     op.execute("grant usage on schema public to atelier_app, atelier_system")
     for table, app_may in APP_MAY.items():
         protect(table, app_may, SYSTEM_MAY.get(table, "select, insert, update, delete"))
+    op.execute("grant select on alembic_version to atelier_app, atelier_system")
     op.execute("grant select on plans, product_clock to atelier_app")
     op.execute("grant select, insert, update, delete on plans, product_clock to atelier_system")
     op.execute("grant usage on sequence feed_position, lease_tokens to atelier_system")

@@ -1,14 +1,21 @@
-"""Organizations with credits and a key of their own."""
+"""Organizations with credits and a key of their own, and the API as it is served."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+import aiohttp
+import msgspec
 import pytest
 
+from api import server
+from api.dependencies import Resources
 from domain.accounts import organizations
 from domain.api_keys import keys, scopes
-from domain.subscriptions import credits  # noqa: A004 - the name of the ledger, not of the interpreter
+from domain.subscriptions import credits
 from runtime.database import Database, SystemDatabase
+from runtime.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -52,3 +59,50 @@ def make_organization(database: Database, system: SystemDatabase) -> Organizatio
 @pytest.fixture
 async def organization(make_organization: OrganizationFactory) -> Organization:
     return await make_organization()
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API and the operator's port on real sockets; `client` sends to the first unless it is given a whole URL."""
+
+    url: str
+    operator_url: str
+    client: aiohttp.ClientSession
+    resources: Resources
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Api]:
+    """In the test's own event loop."""
+    public, operator = server.bind(settings.host, 0), server.bind(settings.host, 0)
+    url, operator_url = (f"http://{settings.host}:{each.getsockname()[1]}" for each in (public, operator))
+    stopping = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        resources = await stack.enter_async_context(
+            server.open_resources(msgspec.structs.replace(settings, public_url=url))
+        )
+        served = asyncio.create_task(server.serve_on(public, operator, resources, stopping))
+        client = await stack.enter_async_context(aiohttp.ClientSession(url))
+        try:
+            await _until_it_answers(client, served)
+            yield Api(url, operator_url, client, resources)
+        finally:
+            await client.close()
+            stopping.set()
+            await served
+
+
+async def _until_it_answers(client: aiohttp.ClientSession, served: asyncio.Task[None]) -> None:
+    """The socket listens before the server does: the first request waits in the queue."""
+    first = asyncio.create_task(client.get("/health/live"))
+    await asyncio.wait([first, served], return_when=asyncio.FIRST_COMPLETED)
+    if served.done():
+        first.cancel()
+        served.result()
+    (await first).release()
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    async with serving(settings) as running:
+        yield running

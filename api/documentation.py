@@ -1,0 +1,164 @@
+"""The API's description: OpenAPI 3.1 at `/openapi.json`, and pages made from it that need nothing from outside."""
+
+import html
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme, Tag
+
+from api import problems
+from api.requests import Request
+from domain.errors import DomainError
+from runtime.version import VERSION
+
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+DESCRIPTION: Final = """\
+Images from templates, made in the background and charged when they are done.
+
+**Keys.** Send `Authorization: Bearer atl_…` (or `X-API-Key`). A key has scopes; each operation names the one it needs.
+
+**Errors** are `application/problem+json` (RFC 9457). Branch on `code`; [all codes](/docs/errors).
+
+**Doing things once.** Give a POST that creates or charges an `Idempotency-Key`: repeating it under the same key gives
+the first answer again, byte for byte, with `Idempotent-Replayed: true`.
+
+**Lists** are newest first: pass `next_cursor` of one page as `cursor` for the next, with the same filters.
+
+**Limits.** `RateLimit` and `RateLimit-Policy` say how many requests are left; 429 and 503 carry `Retry-After`.
+
+**Tracing.** `X-Request-Id` comes back as you sent it, or made; a W3C `traceparent` is carried on to your webhooks.
+"""
+
+TAGS: Final = [
+    Tag("Generations", "Ask for images and follow them to their end."),
+    Tag("Events", "Everything that happened, in one order."),
+    Tag("Templates", "What images can be made with."),
+    Tag("Usage and plans", "Credits and what they cost."),
+    Tag("API keys", "Who may call."),
+    Tag("Assets", "The images themselves, under signed addresses."),
+    Tag("Health", "For load balancers and people on call."),
+]
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2.5rem auto; padding: 0 1.25rem }
+h1 { font-size: 2rem; margin: 0 0 1rem } h2 { margin: 3rem 0 .5rem }
+details { border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; padding: .6rem .9rem }
+summary { cursor: pointer } summary b { font: 600 .8rem ui-monospace, monospace; display: inline-block; width: 4.2rem }
+code, pre { font: .86rem/1.5 ui-monospace, monospace } pre { overflow-x: auto; padding: .75rem; margin: .5rem 0;
+  border: 1px solid var(--line); border-radius: .4rem }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 } td, th { text-align: left; vertical-align: top;
+  padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line) } nav a { margin-right: 1rem }
+:target { background: color-mix(in srgb, Highlight 25%, transparent) }
+"""
+_PAGE: Final = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    "<title>{title}</title><style>" + _STYLE.replace("{", "{{").replace("}", "}}") + "</style></head><body>"
+    '<nav><a href="/docs">Operations</a><a href="/docs/errors">Errors</a><a href="/openapi.json">openapi.json</a></nav>'
+    "<h1>{title}</h1>{body}</body></html>"
+)
+
+
+class _Pages(OpenAPIRenderPlugin):
+    """Answers `/docs` itself; `/openapi.json` is a handler of ours, at the address that tools expect."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Any, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the base class's
+        return _page(openapi_schema["info"]["title"], "".join(_operations(openapi_schema))).encode()
+
+
+def config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Atelier",
+        version=VERSION,
+        description=DESCRIPTION,
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        tags=TAGS,
+        path="/docs",
+        render_plugins=[_Pages()],
+        use_handler_docstrings=True,
+        security=[{"key": []}],
+        components=Components(
+            security_schemes={
+                "key": SecurityScheme(
+                    type="http", scheme="bearer", description="An API key, `atl_…`; `X-API-Key` takes it too."
+                )
+            }
+        ),
+    )
+
+
+@get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response[bytes]:
+    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+
+
+@get("/docs/errors", include_in_schema=False)
+async def errors() -> Response[str]:
+    return Response(_page("Errors", "".join(_errors())), media_type="text/html")
+
+
+def refusals() -> list[type[DomainError]]:
+    """Every kind of refusal that has a code of its own, by code."""
+    found: dict[str, type[DomainError]] = {}
+    waiting = list(DomainError.__subclasses__())
+    while waiting:
+        kind = waiting.pop(0)
+        waiting += kind.__subclasses__()
+        found.setdefault(kind.code, kind)
+    return [found[code] for code in sorted(found)]
+
+
+def _errors() -> Iterator[str]:
+    yield "<table><tr><th>Code</th><th>Status</th><th>What it says</th></tr>"
+    for kind in refusals():
+        code, status, title = kind.code, problems.status_of(kind), html.escape(kind.title())
+        yield f'<tr id="{code}"><td><code>{code}</code></td><td>{status}</td><td>{title}.</td></tr>'
+    yield "</table>"
+
+
+def _operations(document: dict[str, Any]) -> Iterator[str]:
+    yield f"<pre>{html.escape(document['info']['description'])}</pre>"
+    for tag in document["tags"]:
+        yield f"<h2>{html.escape(tag['name'])}</h2><p>{html.escape(tag['description'])}</p>"
+        for path, item in document["paths"].items():
+            for method in METHODS:
+                if method in item and tag["name"] in item[method].get("tags", ()):
+                    yield from _operation(method, path, item[method])
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
+    head = f"<b>{method.upper()}</b> <code>{html.escape(path)}</code> {html.escape(operation.get('summary', ''))}"
+    yield f"<details><summary>{head}</summary><p>{html.escape(operation.get('description', ''))}</p>"
+    if parameters := operation.get("parameters"):
+        rows = "".join(
+            f"<tr><td><code>{html.escape(each['name'])}</code></td><td>{each['in']}</td>"
+            f"<td>{html.escape(each.get('description', ''))}</td></tr>"
+            for each in parameters
+        )
+        yield f"<table>{rows}</table>"
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        yield f"<pre>{html.escape(msgspec.json.format(msgspec.json.encode(_shown(media))).decode())}</pre>"
+    for status, response in operation.get("responses", {}).items():
+        yield f"<p><code>{status}</code> {html.escape(response.get('description', ''))}</p>"
+    yield "</details>"
+
+
+def _shown(media: dict[str, Any]) -> object:
+    """An example where there is one; else where the schema is found."""
+    examples = [example.get("value") for example in media.get("examples", {}).values()]
+    return examples[0] if len(examples) == 1 else examples or media.get("schema", {})
+
+
+def _page(title: str, body: str) -> str:
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
+router = Router("/", route_handlers=[openapi, errors])

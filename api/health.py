@@ -1,0 +1,102 @@
+"""Is it there, does it live, may it be sent requests, and how is each of its parts."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, TypeVar
+
+import msgspec
+import redis.asyncio
+from litestar import Response, Router, get
+from litestar.di import NamedDependency
+
+from api.dependencies import Resources
+
+TIMEOUT: Final = 2.0
+"""Seconds in which a part has to answer."""
+UNCACHED: Final = {"cache-control": "no-store"}
+
+Status = Literal["ok", "draining", "failing"]
+Report = TypeVar("Report", "Health", "Details")
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: Status
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """`needed`: without it this process can't take requests; the others are only missed."""
+
+    status: Literal["ok", "failing"]
+    needed: bool
+    milliseconds: float
+
+
+class Details(msgspec.Struct, frozen=True):
+    """Says nothing of addresses and errors: those are in the logs."""
+
+    status: Status
+    parts: dict[str, Part]
+
+
+@get(["/", "/live"], security=[], summary="Does the process live")
+async def live() -> Health:
+    return Health("ok")
+
+
+@get("/ready", security=[], summary="May it be sent requests")
+async def ready(resources: NamedDependency[Resources]) -> Response[Health]:
+    """503 while it stops, and while its database is away."""
+    if resources.draining.begun:
+        return _answer(Health("draining"))
+    return _answer(Health((await _examine(resources, "database")).status))
+
+
+@get("/detailed", security=[], summary="How is each part")
+async def detailed(resources: NamedDependency[Resources]) -> Response[Details]:
+    names = list(CHECKS)
+    parts = dict(zip(names, await asyncio.gather(*(_examine(resources, name) for name in names)), strict=True))
+    failing = any(part.needed and part.status == "failing" for part in parts.values())
+    status: Status = "draining" if resources.draining.begun else "failing" if failing else "ok"
+    return _answer(Details(status, parts))
+
+
+async def _database(resources: Resources) -> None:
+    await resources.database.call("select 1")
+
+
+async def _storage(resources: Resources) -> None:
+    await resources.store.check()
+
+
+async def _redis(resources: Resources) -> None:
+    """Wake-ups go another way while it is away."""
+    if url := resources.settings.redis_url:
+        async with redis.asyncio.Redis.from_url(url, socket_timeout=TIMEOUT, retry=None) as client:
+            await client.ping()
+
+
+CHECKS: Final[dict[str, tuple[bool, Callable[[Resources], Awaitable[None]]]]] = {
+    "database": (True, _database),
+    "storage": (False, _storage),
+    "redis": (False, _redis),
+}
+
+
+async def _examine(resources: Resources, name: str) -> Part:
+    needed, check = CHECKS[name]
+    began = time.perf_counter()
+    status: Literal["ok", "failing"] = "ok"
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await check(resources)
+    except Exception:  # noqa: BLE001 - whatever it is, the part does not work
+        status = "failing"
+    return Part(status=status, needed=needed, milliseconds=round((time.perf_counter() - began) * 1000, 1))
+
+
+def _answer(health: Report) -> Response[Report]:
+    return Response(health, status_code=200 if health.status == "ok" else 503, headers=UNCACHED)
+
+
+router = Router("/health", route_handlers=[live, ready, detailed], tags=["Health"])

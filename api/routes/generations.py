@@ -1,0 +1,201 @@
+"""Asking for images, and looking what became of them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency, Provide
+from litestar.openapi.spec import Example
+from litestar.params import BodyKwarg, FromPath, QueryParameter
+from litestar.response import Stream
+
+from api import answers, etags, guards, pagination, streams, waiting
+from api.dependencies import Resources
+from api.errors import CursorInvalid, ParameterInvalid
+from api.idempotency import REPLAYED, key_of
+from api.pagination import CursorParameter, Limit, Listing
+from api.parameters import IdempotencyKey, IfNoneMatch, LastEventId, Prefer
+from api.requests import Request
+from domain.api_keys.keys import Caller
+from domain.generations import acceptance, lifecycle, reading
+from domain.generations.errors import EngineUnknown, GenerationNotFound, GenerationOver, RequestInvalid
+from domain.generations.models import OPEN
+from domain.generations.views import GenerationView, Status
+from domain.subscriptions.errors import InsufficientCredits
+from domain.templates.errors import InputInvalid, OutputInvalid, TemplateNotFound
+from runtime import clock, failpoints
+from runtime.database import Transaction
+from runtime.telemetry import tracing
+
+PATH: Final = "/v1/generations"
+
+EXAMPLES: Final = [
+    Example(summary="The shortest one", value={"prompt": "Autumn sale: everything must go"}),
+    Example(
+        summary="A template with its input",
+        value={"template": "badge", "input": {"label": "A+"}, "output": {"format": "png"}, "metadata": {"order": "1"}},
+    ),
+]
+Body = Annotated[acceptance.Request, BodyKwarg(media_type="application/json", examples=EXAMPLES)]
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_id_of = msgspec.json.Decoder(_Id)
+
+Moment = Annotated[datetime | None, QueryParameter(description="RFC 3339, with a time zone.")]
+
+
+async def _wanted(
+    status: Annotated[Status | None, QueryParameter(description="Only those that are so now.")] = None,
+    project: Annotated[str | None, QueryParameter(description="Only those of this project.")] = None,
+    created_after: Moment = None,
+    created_before: Moment = None,
+) -> reading.Filter:
+    """Raises ParameterInvalid."""
+    if any(moment and moment.tzinfo is None for moment in (created_after, created_before)):
+        raise ParameterInvalid("created_after and created_before need a time zone")
+    return reading.Filter(status=status, project=project, created_after=created_after, created_before=created_before)
+
+
+@post(
+    "/",
+    status_code=202,
+    guards=[guards.requires("generations:write")],
+    summary="Ask for an image",
+    description="Accepts the request for good: once this has answered, the image will be made, or its failure told, "
+    "whatever breaks. Credits are held now and charged with the image. Asked with `Prefer: wait=n`, the answer is 200 "
+    "with the generation at its end, or 202 when it takes longer.",
+    response_headers=[ResponseHeader("Location", description="Where the generation is.", documentation_only=True)],
+    responses=answers.creating(
+        InsufficientCredits, EngineUnknown, RequestInvalid, TemplateNotFound, InputInvalid, OutputInvalid
+    ),
+)
+async def accept(
+    *,
+    request: Request,
+    data: Body,
+    resources: NamedDependency[Resources],
+    caller: NamedDependency[Caller],
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by key_of; here for the documentation
+    prefer: Prefer = None,
+) -> Response[GenerationView]:
+    checked = acceptance.check(data)
+    key = await key_of(request, caller)
+    traceparent = tracing.current_traceparent()
+    accepted = await acceptance.accept(
+        resources.database, caller.organization_id, checked, key=key, traceparent=traceparent
+    )
+    resources.nudge.send()
+    failpoints.hit("api.after_commit")
+    if seconds := waiting.preferred(prefer):
+        return await _waited(resources, caller, accepted, seconds)
+    return _accepted(accepted.body, 202, replayed=accepted.replayed)
+
+
+@get(
+    "/",
+    guards=[guards.requires("generations:read")],
+    dependencies={"wanted": Provide(_wanted)},
+    summary="List generations",
+    responses=answers.reading(CursorInvalid),
+)
+async def index(
+    tx: NamedDependency[Transaction],
+    resources: NamedDependency[Resources],
+    wanted: NamedDependency[reading.Filter],
+    cursor: CursorParameter = None,
+    limit: Limit = pagination.USUAL,
+) -> Listing[GenerationView]:
+    request = pagination.wanted(cursor, limit, PATH, wanted)
+    return pagination.listing(await reading.page(tx, wanted, request, urls=resources.urls), PATH, wanted)
+
+
+@get(
+    "/{generation_id:str}",
+    guards=[guards.requires("generations:read")],
+    summary="Look at a generation",
+    response_headers=[ResponseHeader("ETag", description="Changes with the generation.", documentation_only=True)],
+    responses=answers.reading(GenerationNotFound),
+)
+async def show(
+    generation_id: FromPath[str],
+    tx: NamedDependency[Transaction],
+    resources: NamedDependency[Resources],
+    if_none_match: IfNoneMatch = None,
+) -> Response[GenerationView]:
+    view = await reading.one(tx, generation_id, resources.urls)
+    tag = _tag(view, resources.settings.asset_url_ttl)
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
+    if etags.matches(if_none_match, tag):
+        return etags.not_modified(headers)
+    return Response(view, headers=headers)
+
+
+@post(
+    "/{generation_id:str}/cancel",
+    status_code=200,
+    guards=[guards.requires("generations:write")],
+    summary="Cancel a generation",
+    description="What is not finished is stopped, and its credits are given back. Doing it twice is fine.",
+    responses=answers.reading(GenerationNotFound, GenerationOver),
+)
+async def cancel(
+    generation_id: FromPath[str],
+    tx: NamedDependency[Transaction],
+    caller: NamedDependency[Caller],
+    resources: NamedDependency[Resources],
+) -> GenerationView:
+    trace = tracing.current_traceparent()
+    await lifecycle.cancel(tx, caller.organization_id, generation_id, by="caller", traceparent=trace)
+    return await reading.one(tx, generation_id, resources.urls)
+
+
+@get(
+    "/{generation_id:str}/stream",
+    guards=[guards.requires("generations:read")],
+    media_type="text/event-stream",
+    summary="Follow a generation",
+    description="Server-sent events: `snapshot` with the generation as it is, then every event about it as "
+    '`{"event": …, "generation": …}`, until it has ended. Answers 204 to a client that comes back after the end.',
+    responses=answers.reading(GenerationNotFound),
+)
+async def stream(
+    generation_id: FromPath[str],
+    resources: NamedDependency[Resources],
+    caller: NamedDependency[Caller],
+    last_event_id: LastEventId = None,
+) -> Response[str] | Stream:
+    position = streams.position_of(last_event_id)
+    if await streams.is_over(resources, caller.organization_id, generation_id, position):
+        return Response("", status_code=204)
+    return streams.respond(streams.of_generation(resources, caller.organization_id, generation_id, position))
+
+
+async def _waited(resources: Resources, caller: Caller, accepted: acceptance.Accepted, seconds: int) -> Response[Any]:
+    generation_id = _id_of.decode(accepted.body).id
+    view = await waiting.until_ended(resources, caller.organization_id, generation_id, seconds)
+    answer = _accepted(msgspec.json.encode(view), 202 if view.status in OPEN else 200, replayed=accepted.replayed)
+    answer.headers["preference-applied"] = f"wait={seconds}"
+    return answer
+
+
+def _accepted(body: bytes, status: int, *, replayed: bool) -> Response[Any]:
+    headers = {"location": f"{PATH}/{_id_of.decode(body).id}"}
+    if replayed:
+        headers[REPLAYED] = "true"
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _tag(view: GenerationView, url_ttl: int) -> str:
+    """Addresses are signed anew at each look and say nothing; but a copy must not outlive half of their time."""
+    assets = [msgspec.structs.replace(asset, url="") for asset in view.assets]
+    age = int(clock.machine().timestamp()) // max(1, url_ttl // 2) if assets else 0
+    return etags.weak((msgspec.structs.replace(view, assets=assets), age))
+
+
+router = Router(PATH, route_handlers=[accept, index, show, cancel, stream], tags=["Generations"])
