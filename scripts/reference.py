@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 import domain
+from api import problems
 from domain.errors import DomainError
 from runtime import settings
 
@@ -34,17 +35,18 @@ def settings_page() -> str:
 
 
 def errors_page() -> str:
-    rows = [f"| `{kind.code}` | {kind.title()}. | {_family(kind)} |" for kind in sorted(errors(), key=lambda e: e.code)]
+    kinds = sorted(errors(), key=lambda kind: kind.code)
+    rows = [f"| `{kind.code}` | {problems.status_of(kind)} | {kind.title()}. |" for kind in kinds]
     return _page(
         "Errors",
         "A refusal is `application/problem+json` (RFC 9457). Its `code` is stable: programs branch on it, never on the "
-        "text. Its kind decides the HTTP status.",
-        "\n".join(["| code | what it says | kind |", "|---|---|---|", *rows]),
+        "text, which may say more than here.",
+        "\n".join(["| code | status | what it says |", "|---|---|---|", *rows]),
     )
 
 
 def errors() -> Iterator[type[DomainError]]:
-    """Every kind of refusal, from every module of the domain."""
+    """Every kind of refusal: of the HTTP edge, and of every module of the domain."""
     for module in pkgutil.walk_packages(domain.__path__, "domain."):
         if module.name.rpartition(".")[2] == "errors":
             importlib.import_module(module.name)
@@ -107,11 +109,6 @@ def _default(name: str) -> str:
     value = DEFAULTS[name]
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"`{text}`" if value not in ("", Path()) else ""
-
-
-def _family(kind: type[DomainError]) -> str:
-    """The class directly below DomainError that this one descends from."""
-    return next(base for base in kind.__mro__ if DomainError in base.__bases__).__name__
 
 
 def _page(title: str, *parts: str) -> str:

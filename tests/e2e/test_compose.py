@@ -1,16 +1,18 @@
 """compose.yaml: it fits the specification, gives nothing away, and its commands start, get healthy and stop."""
 
+import asyncio
 import base64
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 import yaml
 
 from runtime.settings import PREFIX, Settings
-from tests.e2e import compose_file
+from tests.e2e import compose_file, plain_processes
 from tests.e2e.compose_file import COMPOSE, ROOT
 
 ADDRESSES = {
@@ -90,10 +92,17 @@ def test_databases_and_relay_have_no_way_out(services):
     }
 
 
-def test_only_the_migration_holds_the_powers_of_owner_and_administrator(ours):
-    for name, service in ours.items():
-        holds = {key for key in service["environment"] if key.endswith(("_OWNER_URL", "_ADMIN_URL"))}
-        assert bool(holds) == (name == "migrate")
+def test_each_service_holds_the_secrets_that_it_uses_and_no_others(ours):
+    holders = {
+        "ATELIER_DATABASE_ADMIN_URL": {"migrate"},
+        "ATELIER_DATABASE_OWNER_URL": {"migrate"},
+        "ATELIER_OPERATOR_TOKEN": {"api"},
+        "ATELIER_SMTP_URL": {"worker-images", "worker-io"},
+        "ATELIER_ENCRYPTION_KEYS": {"api", "worker-images", "worker-io"},
+        "ATELIER_SIGNING_KEY": {"api", "worker-images", "worker-io"},
+    }
+    for secret, names in holders.items():
+        assert {name for name, service in ours.items() if secret in service["environment"]} == names
 
 
 def test_every_name_in_the_environment_is_a_setting(ours):
@@ -136,3 +145,25 @@ def test_the_image_runs_as_nobody_from_packages_checked_by_their_hashes():
         line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
     }
     assert let_in == copied | {"requirements/run.txt"}
+
+
+async def test_the_commands_start_in_order_get_healthy_by_their_own_checks_and_stop(services, servers, tmp_path):
+    admin = await asyncpg.connect(servers.admin_url)
+    try:
+        with plain_processes.of(services, servers, tmp_path) as processes:
+            for name in filter(processes.__contains__, compose_file.start_order(services)):
+                process = processes[name]
+                process.start()
+                if "healthcheck" not in services[name]:
+                    assert await process.wait(plain_processes.PATIENCE) == 0, process.output()
+            running = [process for name, process in processes.items() if "healthcheck" in services[name]]
+            assert len(running) == 4
+            await asyncio.gather(*(process.wait_until_healthy() for process in running))
+            endings = await asyncio.gather(*(process.stop() for process in running))
+            assert dict(zip((process.name for process in running), endings, strict=True)) == {
+                process.name: 0 for process in running
+            }
+            assert not any(process.healthy() for process in running)
+    finally:
+        await admin.execute("drop database if exists atelier with (force)")
+        await admin.close()
