@@ -143,7 +143,7 @@ class Supervisor:
 
         Raises the first StartError; then nothing is left of any.
         """
-        beginnings = [asyncio.create_task(self._begin(process)) for process in processes]
+        beginnings = [asyncio.create_task(self._begin(process, {})) for process in processes]
         try:
             children = await asyncio.gather(*beginnings)
         except BaseException:
@@ -156,12 +156,13 @@ class Supervisor:
         self._groups.append([process.name for process in processes])
         self.changed()
 
-    async def roll(self, name: str) -> None:
-        """Starts a second process of that name, waits until it is ready, then stops the first.
+    async def roll(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        """Starts a second process of that name, waits until it is ready, then stops the first. `env` is further
+        environment for the one life that begins: should it die, what is started in its place goes without.
 
         Raises StartError when the new one fails; the old one then just goes on.
         """
-        new = await self._begin(self._children[name].run.process)
+        new = await self._begin(self._children[name].run.process, env or {})
         old, self._children[name] = self._children[name], new
         await self._end(old)
         self.changed()
@@ -173,10 +174,10 @@ class Supervisor:
             await asyncio.gather(*(self._end(child) for child in ending))
             self.changed()
 
-    async def _begin(self, process: Process) -> _Child:
+    async def _begin(self, process: Process, env: Mapping[str, str]) -> _Child:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("child processes must be started from the main thread")
-        child = _Child(await self._launch(process), ready_at=time.monotonic(), pause=process.restart.first)
+        child = _Child(await self._launch(process, env), ready_at=time.monotonic(), pause=process.restart.first)
         child.keeper = asyncio.create_task(self._keep(child), name=f"keep {process.name}")
         return child
 
@@ -186,9 +187,9 @@ class Supervisor:
             await asyncio.wait([child.keeper])
         await child.run.end(self.progress)
 
-    async def _launch(self, process: Process) -> _Run:
+    async def _launch(self, process: Process, extra: Mapping[str, str]) -> _Run:
         with _readiness(process) as (check, env):
-            run = await _spawn(process, env)
+            run = await _spawn(process, {**extra, **env})
             try:
                 await _wait_until_ready(run, check)
             except BaseException:
@@ -213,7 +214,7 @@ class Supervisor:
             await asyncio.sleep(child.pause)
             child.pause = min(child.pause * 2, process.restart.longest)
             try:
-                child.run, child.ready_at, trouble = await self._launch(process), time.monotonic(), ""
+                child.run, child.ready_at, trouble = await self._launch(process, {}), time.monotonic(), ""
             except (StartError, OSError) as error:
                 trouble = str(error)
 

@@ -195,6 +195,19 @@ async def test_a_roll_to_a_process_that_fails_keeps_the_old_one(
     assert await who_answers(listening) == old == supervisor.pids()["greet"]
 
 
+async def test_what_a_roll_adds_to_the_environment_lasts_for_one_life(supervisor: Supervisor, make: Make) -> None:
+    command = ("sh", "-c", 'echo "mood=$MOOD"; exec "$@"', "sh")
+    process = make("plain", argv=(*command, *make("plain").argv))
+
+    def moods() -> list[str]:
+        return [line for line in process.log.read_text().splitlines() if line.startswith("mood=")]
+
+    await supervisor.start(process)
+    await supervisor.roll("plain", {"MOOD": "dark"})
+    os.kill(supervisor.pids()["plain"], signal.SIGKILL)
+    await eventually(lambda: moods() == ["mood=", "mood=dark", "mood="])
+
+
 async def test_what_a_killed_process_leaves_behind_is_killed_too(supervisor: Supervisor, make: Make) -> None:
     process = make("forking")
     await supervisor.start(process)
