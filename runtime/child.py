@@ -1,8 +1,8 @@
 """The inside of a child process: takes its limits upon itself, loads one program, then answers calls one by one.
 
 Started by path (`python -I child.py`). A program is a module with `start(init: bytes) -> Callable[[bytes], bytes]`.
-Frames on both pipes: four bytes of length, big-endian, then the body. The first frame is an `Orders`, each further one
-a call. An answer begins with one byte: `ANSWER`, `FAULT` or `NO_MEMORY`.
+Frames go both ways over a socket pair: four bytes of length, big-endian, then the body. The first is an `Orders`, each
+further one a call. An answer begins with one byte: `ANSWER`, `FAULT` or `NO_MEMORY`.
 """
 
 import contextlib
@@ -47,13 +47,13 @@ class Confinement(msgspec.Struct, frozen=True):
     cpu_limit: bool = False
 
 
-def read_frame(pipe: BinaryIO) -> bytes | None:
-    """None at the end of the pipe: the parent has closed it or is gone."""
-    header = pipe.read(4)
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """None at the end of the stream: the parent has closed it or is gone."""
+    header = stream.read(4)
     if len(header) < 4:
         return None
     size = int.from_bytes(header, "big")
-    body = pipe.read(size)
+    body = stream.read(size)
     return body if len(body) == size else None
 
 
@@ -130,8 +130,8 @@ def _answer(handle: Callable[[bytes], bytes], call: bytes) -> bytes:
         return FAULT + traceback.format_exc().encode()
 
 
-def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Takes both pipes off the standard streams, so that a library that prints cannot break the framing."""
+def _own_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Takes the socket off the standard streams, so that a library that prints cannot break the framing."""
     calls, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -141,7 +141,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def main() -> None:
-    calls, answers = _own_pipes()
+    calls, answers = _own_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     first = read_frame(calls)
     if first is None:

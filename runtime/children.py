@@ -12,9 +12,10 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -53,35 +54,43 @@ class Limits:
 
 
 class _Child:
-    """One process, from its start to its end."""
+    """One process, from its start to its end. Spoken to over a socket pair, whose end is how its death is noticed:
+    asyncio's own subprocesses can hang for good when they are cancelled as they start.
+    """
 
-    def __init__(self, process: Process, folder: Path, limits: Limits) -> None:
-        self.process = process
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        folder: Path,
+        limits: Limits,
+    ) -> None:
         self.calls = 0
         self.confinement = child.Confinement()
+        self._process = process
+        self._reader, self._writer = streams
         self._folder = folder
         self._limits = limits
 
     @classmethod
     async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits) -> "_Child":
         folder, errors = await asyncio.to_thread(_prepare, scratch)
-        with errors:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", child.__file__, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=folder, env={}
+        ours, theirs = socket.socketpair()
+        with errors, theirs:
+            streams = await asyncio.open_unix_connection(sock=ours)
+            # from this thread, by a vfork: the kernel ties "dies with its parent" to the thread that forked
+            process = subprocess.Popen(  # noqa: ASYNC220
+                [sys.executable, "-I", child.__file__],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=errors,
+                cwd=folder,
+                env={},
             )
-        started = cls(process, folder, limits)
-        orders = child.Orders(
-            program=program,
-            init=init,
-            parent=os.getpid(),
-            memory_limit=limits.memory,
-            cpu_seconds=limits.cpu,
-            file_limit=limits.file,
-            niceness=limits.niceness,
-        )
+        started = cls(process, streams, folder, limits)
         try:
-            answer = await started._exchange(msgspec.msgpack.encode(orders), limits.start)
-        except BaseException as error:
+            answer = await started._exchange(_orders(program, init, limits), limits.start)
+        except (Exception, asyncio.CancelledError) as error:
             await asyncio.shield(started.end())
             if isinstance(error, ChildDiedError):
                 raise ChildDiedError("not_started", str(error)) from None
@@ -91,7 +100,7 @@ class _Child:
 
     @property
     def alive(self) -> bool:
-        return self.process.returncode is None
+        return self._process.poll() is None
 
     async def call(self, payload: bytes) -> bytes:
         """Whatever keeps the answer from arriving, cancellation too, kills the process."""
@@ -100,51 +109,36 @@ class _Child:
 
     async def end(self) -> None:
         """Kills, reaps, and removes the scratch folder."""
-        self._kill()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        await self.process.wait()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        self._process.kill()
+        self._writer.close()
+        await asyncio.to_thread(_clean_up, self._process, self._folder)
 
     async def _exchange(self, payload: bytes, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 status, body = await self._speak(payload)
         except TimeoutError:
-            self._kill()
+            self._process.kill()
             raise ChildDiedError("timed_out", f"no answer within {seconds:g} s") from None
         except (asyncio.IncompleteReadError, OSError):
             raise await self._post_mortem() from None
         except BaseException:
-            self._kill()
+            self._process.kill()
             raise
         if status != child.ANSWER:
-            self._kill()
+            self._process.kill()
             raise ChildDiedError("out_of_memory" if status == child.NO_MEMORY else "failed", body.decode())
         return body
 
     async def _speak(self, payload: bytes) -> tuple[bytes, bytes]:
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise ChildDiedError("killed", "started without pipes")
-        stdin.write(child.frame(payload))
-        await stdin.drain()
-        size = int.from_bytes(await stdout.readexactly(4), "big")
-        answer = await stdout.readexactly(size)
+        self._writer.write(child.frame(payload))
+        await self._writer.drain()
+        size = int.from_bytes(await self._reader.readexactly(4), "big")
+        answer = await self._reader.readexactly(size)
         return answer[:1], answer[1:]
 
-    def _kill(self) -> None:
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-
     async def _post_mortem(self) -> ChildDiedError:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self.process.wait()
-        self._kill()
-        code = await self.process.wait()
-        said = await asyncio.to_thread(_tail, self._folder / _ERRORS)
+        code, said = await asyncio.to_thread(_last_words, self._process, self._folder / _ERRORS)
         if code == -signal.SIGXCPU:
             return ChildDiedError("timed_out", f"more than {self._limits.cpu:g} s of CPU time")
         if "memory allocation of" in said or "MemoryError" in said:  # how Rust and Python end without memory
@@ -248,13 +242,38 @@ def _failed(start: asyncio.Task[_Child]) -> bool:
     return start.done() and (start.cancelled() or start.exception() is not None)
 
 
+def _orders(program: str, init: bytes, limits: Limits) -> bytes:
+    return msgspec.msgpack.encode(
+        child.Orders(
+            program=program,
+            init=init,
+            parent=os.getpid(),
+            memory_limit=limits.memory,
+            cpu_seconds=limits.cpu,
+            file_limit=limits.file,
+            niceness=limits.niceness,
+        )
+    )
+
+
 def _prepare(scratch: Path) -> tuple[Path, BinaryIO]:
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="child-", dir=scratch))
     return folder, (folder / _ERRORS).open("wb")
 
 
-def _tail(path: Path, size: int = 2000) -> str:
+def _clean_up(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_words(process: subprocess.Popen[bytes], errors: Path, most: int = 2000) -> tuple[int, str]:
+    """The exit status, and the end of what was written to stderr."""
+    try:
+        process.wait(timeout=1)
+    except subprocess.TimeoutExpired:  # it closed its socket and lives on
+        process.kill()
+    code = process.wait()
     with contextlib.suppress(OSError):
-        return path.read_bytes()[-size:].decode(errors="replace").strip()
-    return ""
+        return code, errors.read_bytes()[-most:].decode(errors="replace").strip()
+    return code, ""

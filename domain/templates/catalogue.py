@@ -20,10 +20,11 @@ from domain.templates import geometry
 from domain.templates.errors import InputInvalid, TemplateNotFound
 
 BUILTIN: Final = Path(__file__).parent / "builtin"
-KIT: Final = "kit.typ"
+KIT: Final = "kit"
 
 _PICTURE = re.compile(r"file_[0-9a-z]{26}|https://[^\s/]+(/\S*)?", re.ASCII)
 _MOST_ERRORS = 50
+_DRAWS = frozenset({".typ", ".svg"})
 
 _formats = FormatChecker(formats=())
 
@@ -114,15 +115,13 @@ def _load(folder: Path) -> Template:
 
 
 def _version(folder: Path) -> str:
-    """Twelve hex digits over the sources, the shared kit and the pictures that belong to it; not over the preview."""
+    """Twelve hex digits over everything that draws: the template's own sources and the kit that all share."""
     whole = hashlib.sha256()
-    own = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in _DOES_NOT_DRAW]
-    for path in [folder.parent / KIT, *own]:
-        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    sources = [path for part in (folder, folder.parent / KIT) for path in part.rglob("*") if path.suffix in _DRAWS]
+    for path in sorted(sources):
+        name = path.relative_to(folder.parent).as_posix()
+        whole.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:12]
-
-
-_DOES_NOT_DRAW = frozenset({"preview.png", "example.json", "schema.json"})
 
 
 @cache

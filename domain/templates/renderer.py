@@ -74,10 +74,11 @@ class _Renderer:
             "families": self.families,
             "qr": _qr(given["qr"]) if given.get("qr") else None,
         }
+        # a file, not `sys_inputs`: those are part of the standard library, whose change empties the compiler's caches
+        (self.root / "order.json").write_bytes(msgspec.json.encode(asked))
         drawn = self._compiler(order.template).compile(
             format="pdf" if canvas.format == "pdf" else "png",
             ppi=72 * canvas.scale,
-            sys_inputs={"data": msgspec.json.encode(asked).decode()},
             timestamp=0,
         )
         if not isinstance(drawn, bytes):
@@ -119,7 +120,9 @@ def _encoded(drawn: bytes, canvas: Canvas) -> bytes:
 
 
 def _qr(text: str) -> str:
-    return segno.make(text, micro=False, error="m").svg_inline(border=0, omitsize=True, svgns=True)
+    svg = io.BytesIO()
+    segno.make(text, micro=False, error="m").save(svg, kind="svg", border=0, omitsize=True, xmldecl=False)
+    return svg.getvalue().decode()
 
 
 def _put(value: Any, pointer: str, what: str) -> None:
