@@ -2,7 +2,7 @@
 -- atelier_system, whose policy lets it see every row; atelier_app may only execute it.
 create function authenticate_key(p_digest bytea)
 returns table (key_id text, organization_id text, environment text, scopes text[], plan text, reuse_is_free boolean, expires_at timestamptz)
-language sql security definer set search_path = public stable as $$
+language sql security definer set search_path = public, pg_temp stable as $$
     select k.id, k.organization_id, k.environment, k.scopes, p.id, p.reuse_is_free, k.expires_at
     from api_keys k
     join organizations o on o.organization_id = k.organization_id
@@ -12,17 +12,9 @@ $$;
 
 -- `last used` to the minute, from the API's background, for many keys at once.
 create function touch_keys(p_organizations text[], p_keys text[], p_used_at timestamptz) returns void
-language sql security definer set search_path = public as $$
+language sql security definer set search_path = public, pg_temp as $$
     update api_keys k set last_used_at = p_used_at
     from unnest(p_organizations, p_keys) as used (organization_id, id)
     where (k.organization_id, k.id) = (used.organization_id, used.id)
         and (k.last_used_at is null or k.last_used_at < p_used_at - interval '1 minute')
-$$;
-
--- What moved in the feed after a position: ids only, so that one query of one connection wakes every waiter.
-create function feed_after(p_position bigint, p_limit integer)
-returns table (pos bigint, organization_id text, type text, subject text)
-language sql security definer set search_path = public stable as $$
-    select f.position, f.organization_id, f.type, f.subject from feed f
-    where f.position > p_position order by f.position limit p_limit
 $$;

@@ -14,6 +14,7 @@ depends_on = None
 
 FILES = (
     "domain/events/ids.sql",
+    "domain/events/feed.sql",
     "domain/webhooks/targets.sql",
     "domain/tasks/expansion.sql",
     "domain/tasks/recovery.sql",
@@ -29,14 +30,13 @@ FOR_APP = (
     "accept_generation",
     "authenticate_key",
     "touch_keys",
-    "feed_after",
 )
 FOR_SYSTEM = (
     "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
     "authenticate_key", "feed_after",
 )  # fmt: skip
-DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys", "feed_after")
+DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 
 
 def upgrade() -> None:

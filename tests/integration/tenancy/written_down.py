@@ -1,0 +1,70 @@
+"""Who may do what, as it was decided: the gate compares the database with these lists. A new table, right or function
+with its owner's powers is a decision, and is written here with the migration that makes it.
+"""
+
+from typing import Final
+
+INSTALLATION: Final = {"alembic_version", "plans", "product_clock"}
+"""Tables that belong to nobody's organization."""
+
+ALL: Final = "select, insert, update, delete"
+
+APP_MAY: Final = {
+    "alembic_version": "select",
+    "api_keys": "select, insert, update",
+    "assets": "select, insert",
+    "audit_entries": "select, insert",
+    "credit_accounts": "select, update",
+    "credit_entries": "select, insert",
+    "deliveries": "select, insert, update",
+    "delivery_attempts": "select, insert",
+    "events": "select, insert",
+    "feed": "select",
+    "files": "select, insert, delete",
+    "generations": "select, insert, update",
+    "idempotency_keys": "select, insert, update(body), update(status)",
+    "notifications": "select, insert, update",
+    "organizations": "select, update",
+    "pending_events": "insert",
+    "plans": "select",
+    "product_clock": "select",
+    "tasks": "select, update",
+    "webhook_endpoints": ALL,
+}
+SYSTEM_MAY: Final = {
+    "alembic_version": "select",
+    "api_keys": ALL,
+    "assets": ALL,
+    "audit_entries": "select, insert",
+    "credit_accounts": ALL,
+    "credit_entries": "select, insert",
+    "deliveries": ALL,
+    "delivery_attempts": ALL,
+    "events": "select, insert, delete",
+    "feed": "select, insert, delete",
+    "files": ALL,
+    "generations": ALL,
+    "idempotency_keys": ALL,
+    "notifications": ALL,
+    "organizations": ALL,
+    "pending_events": ALL,
+    "plans": ALL,
+    "product_clock": ALL,
+    "set_aside_events": ALL,
+    "tasks": ALL,
+    "webhook_endpoints": ALL,
+}
+SEQUENCES: Final = {"feed_position": "atelier_system", "lease_tokens": "atelier_system"}
+"""The only ones that may be drawn from by a process, and by which role."""
+
+WITH_POWERS_OF_THEIR_OWNER: Final = {"authenticate_key", "touch_keys"}
+"""SECURITY DEFINER functions: each looks at several organizations and gives back no more than it must."""
+
+APP_CALLS: Final = {
+    "accept_generation", "append_task_died", "authenticate_key", "bury_task", "new_id", "touch_keys",
+}  # fmt: skip
+SYSTEM_CALLS: Final = {
+    "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "expand_batch", "expand_events",
+    "feed_after", "give_back_tasks", "new_id", "prune_ended", "recover_tasks", "relay_step", "renew_leases",
+    "sample_events", "sample_ledger", "touch_keys", "webhook_targets",
+}  # fmt: skip
