@@ -74,7 +74,7 @@ class _Child:
 
     @classmethod
     async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits) -> "_Child":
-        folder, errors = await asyncio.to_thread(_prepare, scratch)
+        folder, errors = _prepare(scratch)  # not in a thread: cancelled there, both would be left behind
         ours, theirs = socket.socketpair()
         with errors, theirs:
             streams = await asyncio.open_unix_connection(sock=ours)

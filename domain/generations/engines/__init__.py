@@ -35,6 +35,7 @@ STORE_SECONDS = metrics.histogram("atelier_storage_put_seconds", "Time to put on
 REUSED = metrics.counter("atelier_images_reused_total", "Images handed out again instead of being drawn.")
 
 _STORE_PAUSE = timedelta(seconds=5)
+_MAY_PASS = frozenset({"timeout", "host_busy", "dns_failed", "connect_failed", "connection_broken"})
 
 
 class Studio(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +159,6 @@ def _fonts_digest(packs: Path | None) -> str:
 
 def _unreachable(error: OutboundError) -> Outcome:
     """A picture that answers wrongly will do so again; one that does not answer may be back in a moment."""
-    if error.code in {"timeout", "connection_failed", "host_busy"}:
+    if error.code in _MAY_PASS:
         return Retry(f"a picture could not be fetched ({error.code})")
     return Fail("picture_unreachable", f"a picture could not be fetched: {error}")
