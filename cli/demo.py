@@ -70,7 +70,7 @@ async def _show(session: aiohttp.ClientSession, running: Installation, receiver:
     generation = await _get(session, f"/v1/generations/{generation_id}")
     _say_image(generation, running.settings.storage_dir)
     usage = await _get(session, "/v1/usage")
-    _say("charge", f"{generation['credits']} credit; {usage['available']:,} left")
+    _say("charge", f"{generation['credits']} credit; {usage['credits']['available']:,} left")
     verified = "its signature verified" if webhook.verified else "ITS SIGNATURE IS WRONG"
     _say("webhook", f"{webhook.id} {webhook.event['type']}, {verified}, {_ms(sent, webhook.at)} after the request")
     mail = await _mail(running.settings.mail_dir, generation_id)
@@ -82,7 +82,7 @@ async def _show(session: aiohttp.ClientSession, running: Installation, receiver:
 
 def _say_image(generation: dict[str, Any], storage_dir: Path) -> None:
     asset = generation["assets"][0]
-    path = storage_dir.resolve() / urlsplit(asset["url"]).path.removeprefix("/assets/")
+    path = storage_dir / urlsplit(asset["url"]).path.removeprefix("/assets/")
     size = f"{asset['width']} x {asset['height']} {asset['format']}, {asset['bytes'] / 1000:.0f} KB"
     _say("image", f"{path if path.exists() else asset['url']} ({size})")
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from runtime.processes import Process, Supervisor
 from runtime.services import EmbeddedServices
 from runtime.settings import PREFIX, Secret, Settings
 from runtime.smtp_sink import SmtpSink
+from runtime.telemetry import logs
 
 Progress = Callable[[str], None]
 DATABASE = "atelier"
@@ -25,9 +26,12 @@ WORKERS = {"worker-images": ("worker", "--group", "images"), "worker-io": ("work
 class Installation:
     """Running, from `running` on. `settings` are those of its processes."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, services: EmbeddedServices | None) -> None:
+    def __init__(
+        self, settings: Settings, written: contract.Contract, supervisor: Supervisor, services: EmbeddedServices | None
+    ) -> None:
         self.settings = settings
-        self.contract: contract.Contract
+        self.contract = written
+        self._over = False
         self._supervisor = supervisor
         self._services = services
 
@@ -37,13 +41,20 @@ class Installation:
 
     def publish(self) -> None:
         """Writes the contract file anew, with the pids as they are."""
-        self.contract.pids = self.pids()
-        contract.write(self.settings.data_dir, self.contract)
+        if not self._over:
+            self.contract.pids = self.pids()
+            contract.write(self.settings.data_dir, self.contract)
 
-    async def roll(self) -> None:
-        """Replaces every process by a new one of the code as it lies there now, without failing a request."""
-        for name in ("api", "relay", *WORKERS):
-            await self._supervisor.roll(name)
+    def retract(self) -> None:
+        self._over = True
+        contract.remove(self.settings.data_dir)
+
+    async def roll(self, *names: str, env: Mapping[str, str] | None = None) -> None:
+        """Replaces processes, all unless some are named, by new ones of the code as it lies there now, without failing
+        a request. `env` is further environment for the lives that begin; what is started after a death goes without.
+        """
+        for name in names or ("api", "relay", *WORKERS):
+            await self._supervisor.roll(name, env)
 
 
 @contextlib.asynccontextmanager
@@ -58,10 +69,16 @@ async def running(
         installation: Installation | None = None
 
         def changed() -> None:
-            if installation is not None and hasattr(installation, "contract"):
+            if installation is not None:
                 installation.publish()
 
-        settings = msgspec.structs.replace(settings, data_dir=settings.data_dir.resolve())
+        settings = msgspec.structs.replace(
+            settings,
+            data_dir=settings.data_dir.resolve(),
+            storage_dir=settings.storage_dir.resolve(),
+            mail_dir=settings.mail_dir.resolve(),
+        )
+        cleanup.enter_context(_own_log(settings))
         services = await _services(cleanup, settings, progress, changed)
         settings = await _complete(cleanup, settings, services)
         await _migrate(settings, progress)
@@ -70,11 +87,20 @@ async def running(
         sockets = (_bind(settings.host, settings.port), _bind(settings.host, settings.operator_port))
         settings = _addressed(settings, sockets, progress)
         metrics = await _start(supervisor, settings, sockets, extra or {}, progress)
-        cleanup.callback(contract.remove, settings.data_dir)
-        installation = Installation(settings, supervisor, services)
-        installation.contract = _contract(settings, keys, metrics)
+        installation = Installation(settings, _contract(settings, keys, metrics), supervisor, services)
+        cleanup.callback(installation.retract)
         installation.publish()
         yield installation
+
+
+@contextlib.contextmanager
+def _own_log(settings: Settings) -> Iterator[None]:
+    """What this process itself has to say (the mail sink, the servers it starts) goes beside the other logs."""
+    path = settings.data_dir / "log" / "up.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        logs.configure(settings, "up", file)
+        yield
 
 
 async def _services(
@@ -185,14 +211,14 @@ def _contract(settings: Settings, keys: secrets_file.DemoKeys, metrics: list[str
     return contract.Contract(
         base_url=f"http://{settings.host}:{settings.port}",
         operator_url=f"http://{settings.host}:{settings.operator_port}",
-        operator_token=settings.operator_token,
+        operator_token=str(settings.operator_token),
         api_key=keys.api_key,
         second_api_key=keys.second_api_key,
         metrics_urls=metrics,
-        database_url=settings.database_system_url,
-        redis_url=settings.redis_url,
-        mail_dir=str(settings.mail_dir.resolve()),
-        storage_dir=str(settings.storage_dir.resolve()),
+        database_url=str(settings.database_system_url),
+        redis_url=str(settings.redis_url),
+        mail_dir=str(settings.mail_dir),
+        storage_dir=str(settings.storage_dir),
         pids={},
     )
 

@@ -1,5 +1,8 @@
 """The two demo organizations with their keys and credits (`atelier seed`)."""
 
+import argparse
+import asyncio
+
 from cli import secrets_file
 from cli.secrets_file import DemoKeys
 from domain.accounts import organizations
@@ -9,6 +12,11 @@ from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 
 DEMO = (("Demo", "scale", "demo@atelier.example"), ("Second demo", "free", "second@atelier.example"))
+
+
+def run(_given: argparse.Namespace, settings: Settings) -> None:
+    keys = asyncio.run(demo(settings))
+    print(f"Demo         {keys.api_key}\nSecond demo  {keys.second_api_key}")
 
 
 async def demo(settings: Settings) -> DemoKeys:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dramatiq
+import uvloop
 
 from domain.generations import engines
 from domain.generations.engines import template as template_engine
@@ -127,7 +128,7 @@ def declare(broker: ListBroker, group: Group, run: Callable[[Sequence[int]], obj
 def serve_relay(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
     _configure(settings, "relay")
-    asyncio.run(_relay(settings))
+    uvloop.run(_relay(settings))
     tracing.shutdown()
 
 
