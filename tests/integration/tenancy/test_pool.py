@@ -1,0 +1,87 @@
+"""Pooled connections go from hand to hand; what one transaction set must be gone before the next begins."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from domain.accounts import organizations
+from runtime.database import Database, SystemDatabase
+from runtime.settings import Settings
+
+ORGANIZATIONS, TRANSACTIONS, CONNECTIONS, AT_ONCE = 50, 2_000, 3, 20
+OWNERS = text("select array_agg(organization_id::text) from organizations")
+BROKEN = text("select 1 / 0")
+ENDLESS = text("select pg_sleep(60)")
+
+
+@pytest.fixture
+async def many(system: SystemDatabase) -> Sequence[str]:
+    async with system.system_transaction() as tx:
+        return [(await organizations.create(tx, f"Number {number}")).id for number in range(ORGANIZATIONS)]
+
+
+@pytest.fixture
+async def narrow(settings: Settings) -> Database:
+    return Database(settings.database_url, size=CONNECTIONS, name="test-narrow")
+
+
+async def test_when_a_transaction_has_ended_its_connection_sees_nothing(many: Sequence[str], narrow: Database) -> None:
+    for end in (narrow.transaction, narrow.read_only):
+        async with end(many[0]) as tx:
+            assert await tx.scalar(OWNERS) == [many[0]]
+        async with narrow.engine.connect() as same:
+            assert await same.scalar(OWNERS) is None
+    with pytest.raises(DBAPIError):
+        async with narrow.transaction(many[0]) as tx:
+            await tx.execute(BROKEN)
+    async with narrow.engine.connect() as same:
+        assert await same.scalar(OWNERS) is None
+    assert narrow.engine.pool.checkedin() == 1, "it was the same connection each time"  # type: ignore[attr-defined]
+    await narrow.close()
+
+
+async def test_a_call_that_sets_its_organization_itself_leaves_nothing_behind(
+    many: Sequence[str], narrow: Database
+) -> None:
+    row = await narrow.call("select set_config('app.organization', $1, true)", many[0])
+    assert row is not None
+    async with narrow.engine.connect() as same:
+        assert await same.scalar(OWNERS) is None
+    await narrow.close()
+
+
+async def test_fifty_organizations_on_three_connections_never_see_each_other(
+    many: Sequence[str], narrow: Database
+) -> None:
+    """Some transactions fail, some are cancelled in a statement; the next one on the connection is another's."""
+    order = random.Random(7)
+    turns = iter([order.choice(many) for _ in range(TRANSACTIONS)])
+    numbers = itertools.count(1)
+    seen = 0
+
+    async def one(organization: str, number: int) -> None:
+        nonlocal seen
+        async with asyncio.timeout(None) as limit, narrow.transaction(organization) as tx:
+            assert await tx.scalar(OWNERS) == [organization]
+            seen += 1
+            if number % 100 == 0:
+                limit.reschedule(asyncio.get_running_loop().time())
+                await tx.execute(ENDLESS)
+            if number % 10 == 0:
+                await tx.execute(BROKEN)
+
+    async def caller() -> None:
+        for organization in turns:
+            try:
+                await one(organization, next(numbers))
+            except (DBAPIError, TimeoutError):
+                continue
+
+    await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+    assert seen == TRANSACTIONS
+    await narrow.close()
