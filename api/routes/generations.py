@@ -23,6 +23,7 @@ from domain.generations import acceptance, lifecycle, reading
 from domain.generations.errors import EngineUnknown, GenerationNotFound, GenerationOver, RequestInvalid
 from domain.generations.models import OPEN
 from domain.generations.views import GenerationView, Status
+from domain.idempotency.keys import Key
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates.errors import InputInvalid, OutputInvalid, TemplateNotFound
 from runtime import clock, failpoints
@@ -85,13 +86,7 @@ async def accept(
     prefer: Prefer = None,
 ) -> Response[GenerationView]:
     checked = acceptance.check(data)
-    key = await key_of(request, caller)
-    traceparent = tracing.current_traceparent()
-    accepted = await acceptance.accept(
-        resources.database, caller.organization_id, checked, key=key, traceparent=traceparent
-    )
-    resources.nudge.send()
-    failpoints.hit("api.after_commit")
+    accepted = await _accept(resources, caller, checked, await key_of(request, caller))
     if seconds := waiting.preferred(prefer):
         return await _waited(resources, caller, accepted, seconds)
     return _accepted(accepted.body, 202, replayed=accepted.replayed)
@@ -174,6 +169,22 @@ async def stream(
     if await streams.is_over(resources, caller.organization_id, generation_id, position):
         return Response("", status_code=204)
     return streams.respond(streams.of_generation(resources, caller.organization_id, generation_id, position))
+
+
+async def _accept(
+    resources: Resources, caller: Caller, checked: acceptance.Checked, key: Key | None
+) -> acceptance.Accepted:
+    accepted = await acceptance.accept(
+        resources.database,
+        caller.organization_id,
+        checked,
+        key=key,
+        traceparent=tracing.current_traceparent(),
+        api_key=caller.key_id,
+    )
+    resources.nudge.send()
+    failpoints.hit("api.after_commit")
+    return accepted
 
 
 async def _waited(resources: Resources, caller: Caller, accepted: acceptance.Accepted, seconds: int) -> Response[Any]:

@@ -73,14 +73,24 @@ def check(request: Request) -> Checked:
 
 
 async def accept(
-    database: Database, organization: str, checked: Checked, *, key: Key | None, traceparent: str | None
+    database: Database,
+    organization: str,
+    checked: Checked,
+    *,
+    key: Key | None,
+    traceparent: str | None,
+    api_key: str | None = None,
 ) -> Accepted:
-    """One transaction. Raises InsufficientCredits, KeyReused, KeyBusy."""
+    """One transaction. `api_key` is the id of the one that the request came with.
+
+    Raises InsufficientCredits, KeyReused, KeyBusy.
+    """
     now = clock.machine()
     view = _answer(checked, now)
     body = msgspec.json.encode(view)
     try:
-        row = await database.call(_ACCEPT, *_key(organization, key), body, *_rows(checked, view, now), traceparent)
+        rows = _rows(checked, view, now, api_key)
+        row = await database.call(_ACCEPT, *_key(organization, key), body, *rows, traceparent)
     except asyncpg.PostgresError as error:
         if (refusal := _refusal(error)) is not None:
             raise refusal from error
@@ -144,10 +154,12 @@ def _key(organization: str, key: Key | None) -> tuple[object, ...]:
     return (organization, key.scope, key.key, key.fingerprint) if key else (organization, None, None, None)
 
 
-def _rows(checked: Checked, view: GenerationView, now: datetime) -> tuple[object, ...]:
+def _rows(checked: Checked, view: GenerationView, now: datetime, api_key: str | None) -> tuple[object, ...]:
     event = {"engine": view.engine, "template": view.template, "price": PRICE}
     if view.run_at is not None:
         event["run_at"] = view.run_at
+    if api_key is not None:
+        event["api_key"] = api_key
     return (
         view.id,
         view.status,

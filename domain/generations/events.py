@@ -4,15 +4,18 @@ from domain.events.base import Event
 
 
 class GenerationAccepted(Event, frozen=True, kw_only=True):
-    """Accepted, its credits held. Appended by SQL (`accept_generation`)."""
+    """Accepted, its credits held. Appended by SQL (`accept_generation`). `api_key` is the id of its key."""
 
     type = "generation.accepted"
-    examples = {1: {"engine": "template", "template": "badge", "price": 1}}
+    examples = {
+        1: {"engine": "template", "template": "badge", "price": 1, "api_key": "key_01jd3v6t2cf5a9x0kqzr8m4n7p"},
+    }
 
     engine: str
     template: str
     price: int
     run_at: str | None = None
+    api_key: str | None = None
 
 
 class GenerationRetried(Event, frozen=True, kw_only=True):
