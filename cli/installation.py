@@ -98,9 +98,13 @@ def _own_log(settings: Settings) -> Iterator[None]:
     """What this process itself has to say (the mail sink, the servers it starts) goes beside the other logs."""
     path = settings.data_dir / "log" / "up.log"
     path.parent.mkdir(parents=True, exist_ok=True)
+    to_terminal = sys.excepthook
     with path.open("ab") as file:
         logs.configure(settings, "up", file)
-        yield
+        try:
+            yield
+        finally:
+            sys.excepthook = to_terminal
 
 
 async def _services(
