@@ -14,7 +14,7 @@ from domain.webhooks.endpoints import Change
 from domain.webhooks.errors import DeliveryNotFound, DeliveryPending, EndpointDisabled
 from runtime import failpoints, outbound
 from tests import http_server
-from tests.integration.domain.webhooks.conftest import TRACEPARENT, Answers, Courier
+from tests.integration.courier import TRACEPARENT, Answers, Courier
 
 OK = http_server.response(b"thanks")
 DOWN = http_server.response(b"down", status=500)

@@ -27,7 +27,7 @@ from domain.webhooks.errors import (
 from domain.webhooks.history import Filter
 from runtime.encryption import DecryptionError
 from tests.integration.conftest import OrganizationFactory
-from tests.integration.domain.webhooks.conftest import Answers, Courier
+from tests.integration.courier import Answers, Courier
 
 URL = "https://receiver.example/hook"
 
