@@ -73,13 +73,12 @@ class Ledger:
         async with self.system.system_transaction() as tx:
             await tx.execute(_EXPAND, {"types": types, "reactions": msgspec.json.encode(reactions).decode()})
 
-    async def claim(
-        self, actor: str = lifecycle.RENDER, *, owner: str = "a test", lease: timedelta = LEASE
-    ) -> list[Task]:
-        """All tasks of the actor that can be had, of the events so far."""
+    async def claim(self, actor: str = lifecycle.RENDER, *, subject: str = "", lease: timedelta = LEASE) -> list[Task]:
+        """The tasks of the actor that can be had, of all events so far or of those about one thing."""
         await self.expand()
-        there = [row.id for row in await self.rows("select id from tasks where actor = :actor", actor=actor)]
-        return await claims.claim(self.system, there, actors=[actor], owner=owner, lease=lease)
+        query = "select id from tasks where actor = :actor and (:subject = '' or subject = :subject)"
+        there = [row.id for row in await self.rows(query, actor=actor, subject=subject)]
+        return await claims.claim(self.system, there, actors=[actor], owner="a test", lease=lease)
 
     async def running(self, **request: Any) -> Task:
         """The render task of a new generation, started."""
@@ -87,7 +86,7 @@ class Ledger:
         return await self.started(generation_id)
 
     async def started(self, generation_id: str) -> Task:
-        task = next(task for task in await self.claim() if task.subject == generation_id)
+        (task,) = await self.claim(subject=generation_id)
         async with self.database.transaction(task.organization_id) as tx:
             assert await lifecycle.start(tx, task) is not None
         return task
