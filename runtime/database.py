@@ -75,13 +75,7 @@ class _Pool:
 
     async def check_role(self) -> None:
         """Raises WrongRoleError unless row-level security binds this role."""
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(_ROLE)).one()
-        if row.rolsuper or row.rolbypassrls or row.owns:
-            raise WrongRoleError(
-                f"the database role {row.rolname} is a superuser, bypasses row-level security or owns tables; "
-                "give ATELIER_DATABASE_URL (and …_SYSTEM_URL) the roles atelier_app and atelier_system"
-            )
+        _checked(await self.call(_ROLE))
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -89,6 +83,12 @@ class _Pool:
 
 class Database(_Pool):
     """As `atelier_app`: every transaction names its organization."""
+
+    async def check_role(self) -> None:
+        """Raises WrongRoleError unless this role sees the rows of one organization at a time."""
+        role = _checked(await self.call(_ROLE))
+        if role["sees_all"]:
+            raise WrongRoleError(f"the database role {role['rolname']} sees every organization's rows; {_GIVE}")
 
     @asynccontextmanager
     async def transaction(self, organization: str) -> AsyncIterator[Transaction]:
@@ -137,7 +137,20 @@ def row_dict(row: Any) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented accessor
 
 
-_ROLE = text(
-    "select rolname, rolsuper, rolbypassrls, exists(select from pg_class c where c.relowner = r.oid and c.relkind in "
-    "('r', 'p') and c.relnamespace = 'public'::regnamespace) as owns from pg_roles r where rolname = current_user"
-)
+_ROLE = """
+    select rolname, rolsuper or rolbypassrls as is_free,
+        exists(select from pg_class c where c.relowner = r.oid and c.relkind in ('r', 'p')
+            and c.relnamespace = 'public'::regnamespace) as owns,
+        exists(select from pg_policies p where p.schemaname = 'public' and r.rolname = any (p.roles)
+            and p.qual = 'true') as sees_all
+    from pg_roles r where rolname = current_user
+"""
+_GIVE = "give ATELIER_DATABASE_URL the role atelier_app, and ATELIER_DATABASE_SYSTEM_URL atelier_system"
+
+
+def _checked(role: Any) -> Any:
+    if role["is_free"] or role["owns"]:
+        raise WrongRoleError(
+            f"the database role {role['rolname']} is a superuser, bypasses row-level security or owns tables; {_GIVE}"
+        )
+    return role

@@ -18,7 +18,7 @@ from domain.notifications.channels.email import EmailChannel
 from queue_config import serving
 from queue_config.broker import build_broker
 from queue_config.list_broker import ListBroker
-from queue_config.middleware.event_loop import EventLoop
+from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group
 from runtime import activation, failpoints, outbound
 from runtime.children import ChildPool
@@ -98,7 +98,10 @@ def actors_of(group: Group) -> dict[str, Actor]:
 
 
 def serve_worker(settings: Settings, group: Group) -> None:
-    """Until SIGTERM or SIGINT. Then nothing new is taken, and what runs is given back at once."""
+    """Until SIGTERM or SIGINT. Then nothing new is taken, and what runs is given back at once.
+
+    Raises WrongRoleError.
+    """
     _configure(settings, f"worker-{group}")
     stopping = _stop_signal()
     worker = Worker(settings, group)
@@ -106,7 +109,7 @@ def serve_worker(settings: Settings, group: Group) -> None:
     broker = build_broker(settings, [loop])
     declare(broker, group, worker.run)
     threads = settings.image_workers if group == "images" else settings.io_threads
-    serving_worker = serving.start(broker, group, threads)
+    serving_worker = _started(broker, group, threads)
     worker.ailment = functools.partial(serving.ailment, serving_worker)
     activation.announce_ready()
     stopping.wait()
@@ -119,6 +122,14 @@ def serve_worker(settings: Settings, group: Group) -> None:
     tracing.shutdown()
 
 
+def _started(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
+    """Raises what kept the worker from opening, such as WrongRoleError."""
+    try:
+        return serving.start(broker, group, threads)
+    except EventLoopError as error:
+        raise error.__cause__ or error from None
+
+
 def declare(broker: ListBroker, group: Group, run: Callable[[Sequence[int]], object]) -> None:
     """One Dramatiq actor for each of ours; a message's only argument is its task ids."""
     for name, actor in actors_of(group).items():
@@ -126,13 +137,14 @@ def declare(broker: ListBroker, group: Group, run: Callable[[Sequence[int]], obj
 
 
 def serve_relay(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Until SIGTERM or SIGINT. Raises WrongRoleError."""
     _configure(settings, "relay")
     uvloop.run(_relay(settings))
     tracing.shutdown()
 
 
 async def _relay(settings: Settings) -> None:
+    await _check_system_role(settings)
     relay = Relay(settings, build_broker(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, relay.stop)
@@ -143,6 +155,14 @@ async def _relay(settings: Settings) -> None:
         await relay.run()
     finally:
         await server.close()
+
+
+async def _check_system_role(settings: Settings) -> None:
+    system = SystemDatabase(settings.database_system_url, size=1, name="atelier-relay")
+    try:
+        await system.check_role()
+    finally:
+        await system.close()
 
 
 @contextlib.asynccontextmanager
