@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
-from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 
 from api import authentication, idempotency
@@ -38,9 +37,13 @@ class Resources:
     heartbeat: float = 15.0
 
 
-async def provide_resources(state: State) -> Resources:
-    found: Resources = state.resources
+def resources_of(request: Request) -> Resources:
+    found: Resources = request.app.state.resources
     return found
+
+
+async def provide_resources(request: Request) -> Resources:
+    return resources_of(request)
 
 
 async def provide_caller(request: Request) -> Caller:

@@ -1,48 +1,18 @@
-"""The API's description: OpenAPI 3.1 at `/openapi.json`, and pages made from it that need nothing from outside."""
+"""Pages made from the API's description that need nothing from outside, and the description itself."""
 
+import functools
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import Litestar, MediaType, Response, Router, get
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 
-from api import problems
+from api import openapi, problems
 from api.requests import Request
 from domain.errors import DomainError
-from runtime.version import VERSION
-
-METHODS: Final = ("get", "post", "put", "patch", "delete")
-
-DESCRIPTION: Final = """\
-Images from templates, made in the background and charged when they are done.
-
-**Keys.** Send `Authorization: Bearer atl_…` (or `X-API-Key`). A key has scopes; each operation names the one it needs.
-
-**Errors** are `application/problem+json` (RFC 9457). Branch on `code`; [all codes](/docs/errors).
-
-**Doing things once.** Give a POST that creates or charges an `Idempotency-Key`: repeating it under the same key gives
-the first answer again, byte for byte, with `Idempotent-Replayed: true`.
-
-**Lists** are newest first: pass `next_cursor` of one page as `cursor` for the next, with the same filters.
-
-**Limits.** `RateLimit` and `RateLimit-Policy` say how many requests are left; 429 and 503 carry `Retry-After`.
-
-**Tracing.** `X-Request-Id` comes back as you sent it, or made; a W3C `traceparent` is carried on to your webhooks.
-"""
-
-TAGS: Final = [
-    Tag("Generations", "Ask for images and follow them to their end."),
-    Tag("Events", "Everything that happened, in one order."),
-    Tag("Templates", "What images can be made with."),
-    Tag("Usage and plans", "Credits and what they cost."),
-    Tag("API keys", "Who may call."),
-    Tag("Assets", "The images themselves, under signed addresses."),
-    Tag("Health", "For load balancers and people on call."),
-]
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
@@ -64,45 +34,42 @@ _PAGE: Final = (
 )
 
 
-class _Pages(OpenAPIRenderPlugin):
-    """Answers `/docs` itself; `/openapi.json` is a handler of ours, at the address that tools expect."""
+class _AtDocs(OpenAPIRenderPlugin):
+    """Litestar gives the description's pages a router of its own; these are what it shows there."""
 
-    def __init__(self) -> None:
-        super().__init__(path="/")
+    def __init__(self, path: str, media_type: MediaType, content: Callable[[Litestar], bytes]) -> None:
+        super().__init__(path=path, media_type=media_type)
+        self._content = content
 
     def render(self, request: Any, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the base class's
-        return _page(openapi_schema["info"]["title"], "".join(_operations(openapi_schema))).encode()
+        return self._content(request.app)
 
 
 def config() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="Atelier",
-        version=VERSION,
-        description=DESCRIPTION,
-        license=License(name="Apache-2.0", identifier="Apache-2.0"),
-        tags=TAGS,
-        path="/docs",
-        render_plugins=[_Pages()],
-        use_handler_docstrings=True,
-        security=[{"key": []}],
-        components=Components(
-            security_schemes={
-                "key": SecurityScheme(
-                    type="http", scheme="bearer", description="An API key, `atl_…`; `X-API-Key` takes it too."
-                )
-            }
-        ),
-    )
+    made = openapi.config()
+    made.render_plugins = [_AtDocs("/", MediaType.HTML, _pages), _AtDocs("/openapi.json", MediaType.JSON, _document)]
+    return made
 
 
 @get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request) -> Response[bytes]:
-    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+async def document(request: Request) -> Response[bytes]:
+    return Response(_document(request.app), media_type="application/json")
 
 
 @get("/docs/errors", include_in_schema=False)
 async def errors() -> Response[str]:
     return Response(_page("Errors", "".join(_errors())), media_type="text/html")
+
+
+@functools.lru_cache(4)
+def _document(app: Litestar) -> bytes:
+    return msgspec.json.encode(openapi.describe(app))
+
+
+@functools.lru_cache(4)
+def _pages(app: Litestar) -> bytes:
+    described = openapi.describe(app)
+    return _page(described["info"]["title"], "".join(_operations(described))).encode()
 
 
 def refusals() -> list[type[DomainError]]:
@@ -129,7 +96,7 @@ def _operations(document: dict[str, Any]) -> Iterator[str]:
     for tag in document["tags"]:
         yield f"<h2>{html.escape(tag['name'])}</h2><p>{html.escape(tag['description'])}</p>"
         for path, item in document["paths"].items():
-            for method in METHODS:
+            for method in openapi.METHODS:
                 if method in item and tag["name"] in item[method].get("tags", ()):
                     yield from _operation(method, path, item[method])
 
@@ -161,4 +128,4 @@ def _page(title: str, body: str) -> str:
     return _PAGE.format(title=html.escape(title), body=body)
 
 
-router = Router("/", route_handlers=[openapi, errors])
+router = Router("/", route_handlers=[document, errors])

@@ -20,8 +20,6 @@ from domain.errors import DomainError, LoopDetected, RateLimited
 from runtime import ids
 from runtime.telemetry import logs, tracing
 
-log = logs.logger(__name__)
-
 BODY_TIME: Final = 30.0
 """Seconds in which a whole body has to arrive."""
 OURS: Final = b"atelier"
@@ -145,7 +143,8 @@ class _Exchange:
         route = self._scope.get("path_template") or "(none)"
         metrics.observe(route, self._scope["method"], self._status, seconds)
         caller = self._scope.get("auth")
-        log.info(
+        logs.plain(
+            __name__,
             "request",
             method=self._scope["method"],
             route=route,

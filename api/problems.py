@@ -155,8 +155,10 @@ def is_disconnect(error: BaseException) -> bool:
     """The connection broke or could not be made. Whether the last statement took effect is not known."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
+    if isinstance(error, OSError):
+        return error.filename is None  # a socket; files have names
     state = sqlstate(error) or ""
-    lost = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
+    lost = (TimeoutError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
     return state in _AWAY or state.startswith("08") or isinstance(error, lost)
 
 
@@ -207,7 +209,7 @@ def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if isinstance(told, errors.InternalError):
         log.error("a request failed", exc_info=error, path=request.scope.get("path_template", ""))
     elif isinstance(told, kinds.Unavailable):
-        log.warning("a request could not be served", code=told.code, error=type(error).__name__)
+        log.warning("a request could not be served", code=told.code, error=type(error).__name__, exc_info=error)
         request.scope["state"]["failed_by"] = error
     return respond(request.scope, told)
 

@@ -1,14 +1,18 @@
 """Requests whose JSON bodies are decoded straight into what their handler takes, strictly and in one pass."""
 
 import functools
+import math
 import re
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
 
 import litestar
 import msgspec
 
 from api import errors, problems
-from domain.errors import DomainError
+from domain.errors import DomainError, TooLarge
+
+T = TypeVar("T")
 
 DEEPEST: Final = 32
 """Levels of arrays and objects in a body."""
@@ -24,14 +28,42 @@ class Request(litestar.Request[Any, Any, Any]):
     """Litestar's, except that `json()` gives the handler's own type and refuses what does not fit it."""
 
     async def json(self) -> Any:
-        body = await self.body()
         field = self.route_handler.parsed_data_field
-        return decode(body, field.annotation if field else Any, self.scope["headers"])
+        return await self.decode(field.annotation if field else Any)
+
+    async def decode(self, type_: type[T]) -> T:
+        """Raises MediaTypeUnsupported, BodyMalformed, BodyInvalid, TooLarge."""
+        _check_media_type(self.scope["headers"])
+        decoded: T = decode(await self.body(), type_)
+        return decoded
+
+    async def body(self) -> bytes:
+        """Raises TooLarge. Kept in the scope, so that the request can be done again."""
+        state = self.scope["state"]
+        if "body" not in state:
+            state["body"] = await self._read()
+        body: bytes = state["body"]
+        return body
+
+    async def _read(self) -> bytes:
+        most = self.route_handler.resolve_request_max_body_size() or math.inf
+        if (self.content_length or 0) > most:
+            raise TooLarge(f"a body has at most {most} bytes here")
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self.receive()
+            part: bytes = message.get("body", b"")  # type: ignore[assignment]
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                raise TooLarge(f"a body has at most {most} bytes here")
+            more = bool(message.get("more_body", False))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decode(body: bytes, type_: Any, headers: Any) -> Any:
-    """Raises MediaTypeUnsupported, BodyMalformed, BodyInvalid."""
-    _check_media_type(headers)
+def decode(body: bytes, type_: Any) -> Any:
+    """Raises BodyMalformed, BodyInvalid."""
     _check_depth(body)
     if b"\\u0000" in body and _ZERO.search(body):
         raise problems.invalid_body("the body does not fit", ("", "the character U+0000 cannot be stored"))
@@ -48,7 +80,7 @@ def _decoder(type_: Any) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(type_)
 
 
-def _check_media_type(headers: list[tuple[bytes, bytes]]) -> None:
+def _check_media_type(headers: Iterable[tuple[bytes, bytes]]) -> None:
     given = next((value for name, value in headers if name == b"content-type"), b"")
     if given != b"application/json":
         media_type = given.split(b";", 1)[0].strip().lower()

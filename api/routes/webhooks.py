@@ -234,11 +234,8 @@ def _tagged(endpoint: Endpoint) -> Response[Endpoint]:
 router = Router(
     "/v1",
     route_handlers=[
-        Router(
-            "/webhook-endpoints",
-            route_handlers=[create, index, show, change, remove, rotate_secret, send_test],
-            tags=["Webhook endpoints"],
-        ),
-        Router("/deliveries", route_handlers=[list_deliveries, show_delivery, replay_delivery], tags=["Deliveries"]),
+        Router("/webhook-endpoints", route_handlers=[create, index, show, change, remove, rotate_secret, send_test]),
+        Router("/deliveries", route_handlers=[list_deliveries, show_delivery, replay_delivery]),
     ],
+    tags=["Webhooks"],
 )
