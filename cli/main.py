@@ -76,7 +76,32 @@ def _parser() -> argparse.ArgumentParser:
     add("seed", "make the two demo organizations and print their keys")
     prove = add("prove", "200 images, each asked for twice, under kills and a flush; then an audit")
     prove.add_argument("--images", type=int, default=200, metavar="N", help="how many images (default 200)")
+    doctor = add("doctor", "check every part and say what to do")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    _dead_letters(add("dead-letters", "what waits for a person: tasks that failed for good, events set aside"))
     return parser
+
+
+def _dead_letters(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", help="for programs")
+        return added
+
+    listed = add("list", "all of them, oldest first")
+    listed.add_argument("--actor", help="only tasks of this actor, such as generations.render")
+    add("show", "one of them, with each of its failures").add_argument("id", help="a task's number or an event's id")
+    replay = add("replay", "begin their work anew; a failed image needs its credits again")
+    replay.add_argument("ids", nargs="*", metavar="ID", help="tasks' numbers or events' ids")
+    replay.add_argument("--all", action="store_true", help="every dead task")
+    replay.add_argument("--actor", help="with --all: only tasks of this actor")
+    replay.add_argument("--set-aside", action="store_true", help="every event that was set aside")
+    replay.add_argument("--rate", type=float, metavar="N", help="at most so many a second")
+    discard = add("discard", "give one up for good")
+    discard.add_argument("id", help="a task's number or an event's id")
+    discard.add_argument("--reason", required=True, help="kept in the audit trail")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 HERE = Path(__file__).parent
 
@@ -12,6 +13,11 @@ HERE = Path(__file__).parent
 def upgrade(owner_url: str) -> None:
     """To the newest revision. Blocking, and starts an event loop of its own: call it from a thread or a process."""
     command.upgrade(_config(owner_url), "head")
+
+
+def head() -> str:
+    """The revision that this code belongs to."""
+    return ScriptDirectory.from_config(_config("")).get_current_head() or ""
 
 
 def check(owner_url: str) -> None:

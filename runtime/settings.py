@@ -141,8 +141,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),
             "mail_dir": _or(self.mail_dir, self.data_dir / "mail"),
             "image_workers": self.image_workers or os.cpu_count() or 1,
-            "database_system_url": self.database_system_url or _as_role(self.database_url, "atelier_system"),
-            "database_owner_url": self.database_owner_url or _as_role(self.database_url, "atelier_owner"),
+            "database_system_url": self.database_system_url or as_role(self.database_url, "atelier_system"),
+            "database_owner_url": self.database_owner_url or as_role(self.database_url, "atelier_owner"),
         }
         for name, value in defaults.items():
             msgspec.structs.force_setattr(self, name, value)
@@ -179,7 +179,7 @@ def _or(path: Path, default: Path) -> Path:
     return path if path != Path() else default
 
 
-def _as_role(url: str, role: str) -> Secret:
+def as_role(url: str, role: str) -> Secret:
     """The same database for another role: the user is replaced, a password is kept."""
     if not url:
         return Secret("")

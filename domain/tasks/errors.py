@@ -19,3 +19,9 @@ class ExpansionFailed(Conflict):
     """The event cannot be turned into tasks."""
 
     code = "expansion_failed"
+
+
+class DeadLetterNotReplayable(Conflict):
+    """This dead task cannot be replayed here."""
+
+    code = "dead_letter_not_replayable"
