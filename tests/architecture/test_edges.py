@@ -93,9 +93,11 @@ def writes_to_standard_output(source: Source) -> Iterator[str]:
 
 
 def suppressions_without_a_reason(source: Source) -> Iterator[str]:
-    for number, line in enumerate(source.lines, 1):
+    """The reason stands behind the code, or as a comment on the line above."""
+    for number, (above, line) in enumerate(zip(["", *source.lines], source.lines, strict=False), 1):
         _, mark, rest = line.partition("# noqa")
-        if mark and not re.match(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*\W+\w", rest):
+        said = re.match(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*\W+\w", rest) or above.lstrip().startswith("# ")
+        if mark and not said:
             yield source.at(number, "write `# noqa: CODE - reason`")
 
 
@@ -152,6 +154,7 @@ def test_what_breaks_it_is_named(rule, bad):
         (network_clients, "from urllib.parse import urlsplit"),
         (network_clients, "import socket\nx = socket.gethostname()"),
         (suppressions_without_a_reason, "x = 1  # noqa: E501, S608 - the table's name is ours"),
+        (suppressions_without_a_reason, "# read by name\nx = 1  # noqa: F841"),
     ],
 )
 def test_what_keeps_to_it_is_left_alone(rule, good):
