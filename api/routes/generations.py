@@ -97,10 +97,7 @@ async def accept(request: Request) -> Response[GenerationView]:
     # The hottest route takes nothing but the request: what Litestar injects would cost a third of it.
     resources, caller = resources_of(request), authentication.caller_of(request.scope)
     checked = acceptance.check(await request.decode(acceptance.Request))
-    key, trace = await key_of(request, caller), tracing.current_traceparent()
-    accepted = await acceptance.accept(resources.database, caller.organization_id, checked, key=key, traceparent=trace)
-    resources.nudge.send()
-    failpoints.hit("api.after_commit")
+    accepted = await _accept(resources, caller, checked, await key_of(request, caller))
     return await _answer(request, resources, caller, accepted)
 
 
