@@ -2,7 +2,7 @@
 
 Started by path (`python -I child.py`). A program is a module with `start(init: bytes) -> Callable[[bytes], bytes]`.
 Frames go both ways over a socket pair: four bytes of length, big-endian, then the body. The first is an `Orders`, each
-further one a call. An answer begins with one byte: `ANSWER`, `FAULT` or `NO_MEMORY`.
+further one a call. An answer begins with one byte: `ANSWER`, `LAST_ANSWER`, `FAULT` or `NO_MEMORY`.
 """
 
 import contextlib
@@ -20,10 +20,18 @@ from typing import BinaryIO
 
 import msgspec
 
-ANSWER, FAULT, NO_MEMORY = b"\0", b"\1", b"\2"
+ANSWER, LAST_ANSWER, FAULT, NO_MEMORY = b"\0", b"\1", b"\2", b"\3"
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+
+
+class LastAnswer(Exception):
+    """Raised by a program that must not be trusted with another call: the answer counts, the process is replaced."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("last answer")
+        self.answer = answer
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -124,6 +132,8 @@ def _leave_network() -> bool:
 def _answer(handle: Callable[[bytes], bytes], call: bytes) -> bytes:
     try:
         return ANSWER + handle(call)
+    except LastAnswer as last:
+        return LAST_ANSWER + last.answer
     except MemoryError:
         return NO_MEMORY
     except Exception:  # noqa: BLE001  (whatever a program raises is reported to the parent, which replaces this process)
@@ -157,4 +167,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    main()
+    importlib.import_module("runtime.child").main()  # under its own name, so that programs share its LastAnswer

@@ -66,6 +66,7 @@ class _Child:
         limits: Limits,
     ) -> None:
         self.calls = 0
+        self.spent = False
         self.confinement = child.Confinement()
         self._process = process
         self._reader, self._writer = streams
@@ -125,10 +126,13 @@ class _Child:
         except BaseException:
             self._process.kill()
             raise
-        if status != child.ANSWER:
-            self._process.kill()
-            raise ChildDiedError("out_of_memory" if status == child.NO_MEMORY else "failed", body.decode())
-        return body
+        if status == child.ANSWER:
+            return body
+        self._process.kill()
+        if status == child.LAST_ANSWER:
+            self.spent = True
+            return body
+        raise ChildDiedError("out_of_memory" if status == child.NO_MEMORY else "failed", body.decode())
 
     async def _speak(self, payload: bytes) -> tuple[bytes, bytes]:
         self._writer.write(child.frame(payload))
@@ -217,7 +221,9 @@ class ChildPool:
             except BaseException:
                 slot.replace()
                 raise
-            if present.calls >= self.limits.recycle_after:
+            if present.spent:
+                slot.replace()
+            elif present.calls >= self.limits.recycle_after:
                 slot.prepare_successor()
             return answer
         finally:

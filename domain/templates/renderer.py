@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import segno
@@ -22,6 +22,7 @@ from PIL import Image
 from domain.templates import pictures, rendering, typefaces
 from domain.templates.geometry import Canvas
 from domain.templates.rendering import Order, Refused, Rendered, Setup
+from runtime import child
 
 
 class _Renderer:
@@ -76,11 +77,17 @@ class _Renderer:
         }
         # a file, not `sys_inputs`: those are part of the standard library, whose change empties the compiler's caches
         (self.root / "order.json").write_bytes(msgspec.json.encode(asked))
-        drawn = self._compiler(order.template).compile(
-            format="pdf" if canvas.format == "pdf" else "png",
-            ppi=72 * canvas.scale,
-            timestamp=0,
-        )
+        return self._compiled(order.template, canvas)
+
+    def _compiled(self, template: str, canvas: Canvas) -> bytes:
+        form: Literal["pdf", "png"] = "pdf" if canvas.format == "pdf" else "png"
+        try:
+            drawn = self._compiler(template).compile(format=form, ppi=72 * canvas.scale, timestamp=0)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust; it has no importable class, and is no Exception
+                raise
+            refusal = Refused("template_failed", "this text cannot be set: some sequence of its characters is at fault")
+            raise child.LastAnswer(rendering.encode(refusal)) from None
         if not isinstance(drawn, bytes):
             raise typst.TypstError("the template does not make exactly one page", "")
         return drawn
@@ -102,7 +109,7 @@ class _Renderer:
         most = 2 * max(order.canvas.pixels)
         given = msgspec.json.decode(msgspec.json.encode(order.input), type=dict[str, Any])
         for number, (pointer, source) in enumerate(sorted(order.pictures.items())):
-            prepared = pictures.prepare(source, self.root / "pictures" / f"{time.time_ns()}-{number}", most)
+            prepared = pictures.prepare(source, self.root / "pictures" / f"{time.monotonic_ns()}-{number}", most)
             _put(given, pointer, f"/pictures/{prepared.name}")
         return given
 
@@ -113,9 +120,9 @@ def _encoded(drawn: bytes, canvas: Canvas) -> bytes:
     encoded = io.BytesIO()
     with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
         if canvas.format == "jpeg":
-            picture.convert("RGB").save(encoded, "JPEG", quality=canvas.quality, subsampling=0, progressive=True)
+            picture.convert("RGB").save(encoded, "JPEG", quality=canvas.quality, subsampling=0, optimize=True)
         else:
-            picture.save(encoded, "WEBP", quality=canvas.quality, method=3)
+            picture.save(encoded, "WEBP", quality=canvas.quality, method=2)
     return encoded.getvalue()
 
 
