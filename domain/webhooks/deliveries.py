@@ -110,11 +110,12 @@ async def send(plan: Plan, *, outbound: Outbound, keyring: Keyring, settings: Se
 async def record(tx: Transaction, task: Task, plan: Plan, outcome: Outcome) -> None:
     """The attempt, what became of the delivery, and what it says of the endpoint. No event: see `events`."""
     match outcome:
+        case Done(result=Tried() as tried) if tried.result.outcome is transport.Outcome.DISABLE:
+            end = _failed("endpoint_gone")
         case Done(result=Tried() as tried):
-            end: dict[str, Any] = {"status": "delivered", "delivered_at": func.now(), "next_attempt_at": None}
+            end = {"status": "delivered", "delivered_at": func.now(), "next_attempt_at": None}
         case Retry(result=Tried() as tried, final=True):
-            gone = tried.result.outcome is transport.Outcome.DISABLE
-            end = _failed("endpoint_gone" if gone else "attempts_exhausted")
+            end = _failed("attempts_exhausted")
         case Retry(result=Tried() as tried, at=at):
             end = {"status": "pending", "next_attempt_at": at}
         case _:
@@ -250,12 +251,10 @@ async def _build(tx: Transaction, task: Task, row: Row[*tuple[Any, ...]], descri
 def _outcome(plan: Plan, tried: Tried) -> Outcome:
     now, result = clock.machine(), tried.result
     match result.outcome:
-        case transport.Outcome.DELIVERED:
+        case transport.Outcome.DELIVERED | transport.Outcome.DISABLE:
             return Done(tried)
         case transport.Outcome.SNOOZE:
             return Snooze(now + _BUSY_PAUSE, result.error or "")
-        case transport.Outcome.DISABLE:
-            return Retry("the endpoint answered that it is gone", result=tried, final=True)
         case transport.Outcome.RETRY:
             reason = result.error or f"answered {result.status_code}"
             at = backoff.next_attempt(
