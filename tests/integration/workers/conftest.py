@@ -110,7 +110,7 @@ class Spine:
 async def spine(
     settings: Settings, database: Database, system: SystemDatabase, make_organization: OrganizationFactory
 ) -> AsyncIterator[Spine]:
-    engines.scratch(settings).mkdir(parents=True)
+    engines.scratch(settings).mkdir(parents=True, exist_ok=True)
     renderers = template_engine.open_pool(size=1, scratch=settings.data_dir / "children")
     client = outbound.create(settings)
     mail = FakeChannel()
