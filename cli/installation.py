@@ -20,14 +20,21 @@ from runtime.telemetry import logs
 
 Progress = Callable[[str], None]
 DATABASE = "atelier"
-WORKERS = {"worker-images": ("worker", "--group", "images"), "worker-io": ("worker", "--group", "io")}
+COMMANDS = {
+    "api": ("api",),
+    "relay": ("relay",),
+    "worker-images": ("worker", "--group", "images"),
+    "worker-io": ("worker", "--group", "io"),
+}
+Sockets = Mapping[str, tuple[socket.socket, ...]]
+"""What each process listens on: the API on its port and the operators', the others on that of their metrics."""
 
 
 class Installation:
     """Running, from `running` on. `settings` are those of its processes."""
 
     def __init__(
-        self, settings: Settings, written: contract.Contract, supervisor: Supervisor, services: EmbeddedServices | None
+        self, settings: Settings, written: contract.Contract, supervisor: Supervisor, services: EmbeddedServices
     ) -> None:
         self.settings = settings
         self.contract = written
@@ -36,8 +43,7 @@ class Installation:
         self._services = services
 
     def pids(self) -> dict[str, int]:
-        embedded = self._services.pids() if self._services else {}
-        return embedded | self._supervisor.pids()
+        return self._services.pids() | self._supervisor.pids()
 
     def publish(self) -> None:
         """Writes the contract file anew, with the pids as they are."""
@@ -53,7 +59,7 @@ class Installation:
         """Replaces processes, all unless some are named, by new ones of the code as it lies there now, without failing
         a request. `env` is further environment for the lives that begin; what is started after a death goes without.
         """
-        for name in names or ("api", "relay", *WORKERS):
+        for name in names or COMMANDS:
             await self._supervisor.roll(name, env)
 
 
@@ -69,7 +75,9 @@ async def running(
         installation: Installation | None = None
 
         def changed() -> None:
-            if installation is not None:
+            if installation is None:  # a life that was killed has left its file: nothing of it is true any more
+                contract.remove(settings.data_dir)
+            else:
                 installation.publish()
 
         settings = msgspec.structs.replace(
@@ -80,14 +88,15 @@ async def running(
         )
         cleanup.enter_context(_own_log(settings))
         services = await _services(cleanup, settings, progress, changed)
+        changed()
         settings = await _complete(cleanup, settings, services)
         await _migrate(settings, progress)
         keys = await seed.demo(settings)
+        sockets = _listen(cleanup, settings)
+        settings = _addressed(settings, sockets["api"], progress)
         supervisor = await cleanup.enter_async_context(Supervisor(progress, changed))
-        sockets = (_bind(settings.host, settings.port), _bind(settings.host, settings.operator_port))
-        settings = _addressed(settings, sockets, progress)
-        metrics = await _start(supervisor, settings, sockets, extra or {}, progress)
-        installation = Installation(settings, _contract(settings, keys, metrics), supervisor, services)
+        await _start(supervisor, settings, sockets, extra or {}, progress)
+        installation = Installation(settings, _contract(settings, keys, sockets), supervisor, services)
         cleanup.callback(installation.retract)
         installation.publish()
         yield installation
@@ -109,9 +118,8 @@ def _own_log(settings: Settings) -> Iterator[None]:
 
 async def _services(
     cleanup: contextlib.AsyncExitStack, settings: Settings, progress: Progress, changed: Callable[[], None]
-) -> EmbeddedServices | None:
-    if settings.database_url and settings.redis_url:
-        return None
+) -> EmbeddedServices:
+    """Also where no server of its own is wanted: it keeps a second installation out of the folder."""
     services = EmbeddedServices(
         settings.data_dir,
         progress=progress,
@@ -122,9 +130,7 @@ async def _services(
     return await cleanup.enter_async_context(services)
 
 
-async def _complete(
-    cleanup: contextlib.AsyncExitStack, settings: Settings, services: EmbeddedServices | None
-) -> Settings:
+async def _complete(cleanup: contextlib.AsyncExitStack, settings: Settings, services: EmbeddedServices) -> Settings:
     """The settings with everything filled in that this machine provides by itself."""
     made = secrets_file.load_or_make(settings.data_dir)
     values: dict[str, object] = {
@@ -132,9 +138,9 @@ async def _complete(
         "signing_key": settings.signing_key or Secret(made.signing_key),
         "operator_token": settings.operator_token or Secret(made.operator_token),
     }
-    if services is not None and services.endpoints.redis_url:
+    if services.endpoints.redis_url:
         values["redis_url"] = services.endpoints.redis_url
-    if services is not None and services.endpoints.postgres_admin_url:
+    if services.endpoints.postgres_admin_url:
         admin = services.endpoints.postgres_admin_url
         values["database_admin_url"] = admin
         for role, name in (("app", "url"), ("system", "system_url"), ("owner", "owner_url")):
@@ -169,36 +175,23 @@ def _addressed(settings: Settings, sockets: tuple[socket.socket, ...], progress:
 
 
 async def _start(
-    supervisor: Supervisor,
-    settings: Settings,
-    sockets: tuple[socket.socket, ...],
-    extra: Mapping[str, str],
-    progress: Progress,
-) -> list[str]:
-    """All processes at once; returns the addresses of their metrics."""
+    supervisor: Supervisor, settings: Settings, sockets: Sockets, extra: Mapping[str, str], progress: Progress
+) -> None:
+    """All processes at once."""
     progress("starting the API, the relay and two workers")
-    environment = dict(os.environ) | to_environment(settings)
-    urls = [f"http://{settings.host}:{settings.operator_port}/metrics"]
-    commands = {"api": ("api",), "relay": ("relay",), **WORKERS}
-    port = settings.operator_port
-    processes = []
-    for name, command in commands.items():
-        own: dict[str, str] = {}
-        if name != "api":
-            port = _free_port(settings.host, port + 1)
-            own[f"{PREFIX}METRICS_PORT"] = str(port)
-            urls.append(f"http://{settings.host}:{port}/metrics")
-        processes.append(
+    environment = dict(os.environ) | to_environment(settings) | dict(extra)
+    await supervisor.start(
+        *(
             Process(
                 name=name,
                 argv=(sys.executable, "-m", "cli.main", *command),
                 log=settings.data_dir / "log" / f"{name}.log",
-                env=environment | own | dict(extra),
-                sockets=sockets if name == "api" else (),
+                env=environment,
+                sockets=sockets[name],
             )
+            for name, command in COMMANDS.items()
         )
-    await supervisor.start(*processes)
-    return urls
+    )
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
@@ -211,20 +204,38 @@ def to_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _contract(settings: Settings, keys: secrets_file.DemoKeys, metrics: list[str]) -> contract.Contract:
+def _contract(settings: Settings, keys: secrets_file.DemoKeys, sockets: Sockets) -> contract.Contract:
+    metrics_ports = [each[-1].getsockname()[1] for each in sockets.values()]
     return contract.Contract(
         base_url=f"http://{settings.host}:{settings.port}",
         operator_url=f"http://{settings.host}:{settings.operator_port}",
         operator_token=str(settings.operator_token),
         api_key=keys.api_key,
         second_api_key=keys.second_api_key,
-        metrics_urls=metrics,
+        metrics_urls=[f"http://{settings.host}:{port}/metrics" for port in metrics_ports],
         database_url=str(settings.database_system_url),
         redis_url=str(settings.redis_url),
         mail_dir=str(settings.mail_dir),
         storage_dir=str(settings.storage_dir),
         pids={},
     )
+
+
+def _listen(cleanup: contextlib.AsyncExitStack, settings: Settings) -> Sockets:
+    """Bound here and handed over, so that a process that is replaced, or dies and comes again, keeps its ports."""
+
+    def bind(port: int) -> socket.socket:
+        return cleanup.enter_context(_bind(settings.host, port))
+
+    sockets: dict[str, tuple[socket.socket, ...]] = {}
+    last = bind(settings.operator_port)
+    for name in COMMANDS:
+        if name == "api":
+            sockets[name] = (bind(settings.port), last)
+        else:
+            last = bind(last.getsockname()[1] + 1)
+            sockets[name] = (last,)
+    return sockets
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -38,7 +38,7 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    with tempfile.TemporaryDirectory(prefix="atelier-", dir=_quickest_place()) as folder, asyncio.Runner() as runner:
+    with tempfile.TemporaryDirectory(prefix="atelier-", dir=quickest_place()) as folder, asyncio.Runner() as runner:
         embedded = EmbeddedServices(Path(folder), progress=lambda _: None, fsync=False)
         runner.run(embedded.start())
         try:
@@ -50,7 +50,7 @@ def servers() -> Iterator[Servers]:
             runner.run(embedded.stop())
 
 
-def _quickest_place() -> Path | None:
+def quickest_place() -> Path | None:
     """Copying a database makes hundreds of files: 10 ms in memory, up to 400 on a disk."""
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
         return MEMORY

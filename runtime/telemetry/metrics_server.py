@@ -8,6 +8,7 @@ import errno
 import json
 from collections.abc import Callable
 
+from runtime import activation
 from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
@@ -35,7 +36,9 @@ class MetricsServer:
 
 
 async def serve(host: str, port: int, ailment: Ailment = _well) -> MetricsServer:
-    """Port 0 takes a free one, and so does a port that is taken: `url` says which."""
+    """On the socket that was handed over (`runtime/activation.py`), if one was. Port 0 takes a free one, and so does a
+    port that is taken: `url` says which.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, EOFError):
@@ -45,6 +48,8 @@ async def serve(host: str, port: int, ailment: Ailment = _well) -> MetricsServer
                 await writer.drain()
         writer.close()
 
+    for handed_over in activation.listening_sockets():
+        return MetricsServer(await asyncio.start_server(answer, sock=handed_over, limit=LARGEST_REQUEST))
     try:
         return MetricsServer(await asyncio.start_server(answer, host, port, limit=LARGEST_REQUEST))
     except OSError as error:

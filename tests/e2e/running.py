@@ -1,0 +1,102 @@
+"""`atelier up` and its neighbours as a person runs them: real commands, real processes, watched from outside."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from cli import contract, demo
+from cli.contract import Contract
+from tests.e2e.compose_file import ROOT
+
+PATIENCE = 60.0
+
+
+class Command:
+    """One `atelier` command. Nothing of this machine's environment reaches it but PATH and what measures coverage."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self._output = folder / f"{'-'.join(arguments)}-{time.monotonic_ns()}.out"
+        given = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+        given |= {f"ATELIER_{name.upper()}": value for name, value in settings.items()}
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", *arguments],
+                cwd=folder,
+                env=given | {"PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def family(self) -> list[psutil.Process]:
+        """It and everything that it started, directly or not."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """The exit status."""
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Up(Command):
+    """A whole installation in a folder, on ports of its own choice."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.data = folder / "var"
+        own = {"data_dir": str(self.data), "port": "0", "operator_port": "0"}
+        loopback = {name.removeprefix("ATELIER_").lower(): value for name, value in demo.ENVIRONMENT.items()}
+        super().__init__(folder, "up", *arguments, **own, **loopback, **settings)
+
+    @property
+    def contract(self) -> Contract:
+        found = contract.read(self.data)
+        assert found is not None, f"it does not run:\n{self.output}"
+        return found
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while "ready: API" not in self.output:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.output}"
+            assert time.monotonic() < deadline, f"it is not ready:\n{self.output}"
+            time.sleep(0.02)
+
+    def log(self, name: str) -> str:
+        return (self.data / "log" / f"{name}.log").read_text()
+
+    def renderers(self) -> list[psutil.Process]:
+        """The render children of the worker of images."""
+        return psutil.Process(self.contract.pids["worker-images"]).children()
+
+    async def wait_for_another(self, name: str, pid: int) -> None:
+        """Until the process of that name is not `pid` any more."""
+        await eventually(lambda: self.contract.pids.get(name, pid) != pid)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+async def eventually(is_true: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not is_true():
+            await asyncio.sleep(0.02)

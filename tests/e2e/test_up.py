@@ -1,0 +1,109 @@
+"""`atelier up`: one image from end to end, one folder for one installation, and an end that leaves nothing behind."""
+
+import re
+import signal
+import stat
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email import message_from_bytes
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from cli import contract
+from tests.conftest import quickest_place
+from tests.e2e.running import Up, alive
+
+
+@dataclass
+class Shown:
+    """What `up --demo --once` printed, by the first word of each line, and what it left in its folder."""
+
+    folder: Path
+    status: int
+    lines: dict[str, str]
+
+    @property
+    def generation(self) -> str:
+        return self.lines["accepted"].split(",")[0]
+
+
+@pytest.fixture(scope="module")
+def shown() -> Iterator[Shown]:
+    with tempfile.TemporaryDirectory(prefix="atelier-", dir=quickest_place()) as folder:
+        once = Up(Path(folder), "--demo", "--once")
+        try:
+            status = once.wait()
+        finally:
+            once.kill()
+        lines = dict(re.findall(r"^  (\w+) +(.+)$", once.output, re.MULTILINE))
+        assert status == 0, once.output
+        yield Shown(Path(folder), status, lines)
+
+
+@pytest.fixture
+def again(shown: Shown) -> Iterator[Up]:
+    """Started once more in the same folder."""
+    started = Up(shown.folder)
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.kill()
+
+
+def status_of(up: Up, generation: str) -> str:
+    request = urllib.request.Request(f"{up.contract.base_url}/v1/generations/{generation}")
+    request.add_header("Authorization", f"Bearer {up.contract.api_key}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(msgspec.json.decode(answer.read())["status"])
+
+
+def test_one_image_is_shown_from_the_request_to_the_mail(shown: Shown) -> None:
+    assert list(shown.lines) == ["request", "accepted", "image", "charge", "webhook", "mail", "trail"]
+    image = Path(shown.lines["image"].split(" (")[0])
+    assert image.read_bytes().startswith(b"\x89PNG")
+    assert re.match(r"1 credit; 99,999 left", shown.lines["charge"])
+    assert "generation.succeeded, its signature verified" in shown.lines["webhook"]
+    mail = message_from_bytes(Path(shown.lines["mail"].split(", ")[0]).read_bytes())
+    assert mail["to"] == "demo@atelier.example"
+    assert f"/trail/{shown.generation}" in shown.lines["trail"]
+    assert not (shown.folder / "var" / contract.NAME).exists()
+
+
+def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: Shown, again: Up) -> None:
+    assert status_of(again, shown.generation) == "succeeded"
+    assert stat.S_IMODE((again.data / contract.NAME).stat().st_mode) == 0o600
+    family = again.family()
+    assert set(again.contract.pids.values()) <= {process.pid for process in family}
+    assert again.stop() == 0, again.output
+    assert alive(family) == []
+    assert not (again.data / contract.NAME).exists()
+
+
+def test_a_second_start_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:
+    second = Up(up.data.parent)
+    assert second.wait() == 2
+    (line,) = second.output.splitlines()
+    assert f"in use by process {up.process.pid}" in line
+    assert up.contract.pids["api"], "the first one goes on"
+
+
+def test_when_it_is_killed_nothing_of_it_lives_on_and_the_next_start_finds_its_data(shown: Shown, again: Up) -> None:
+    family = again.family()
+    again.process.send_signal(signal.SIGKILL)
+    again.wait()
+    _, living = psutil.wait_procs(family, timeout=20)
+    assert alive(living) == []
+    after = Up(shown.folder)
+    try:
+        after.wait_until_ready()
+        assert status_of(after, shown.generation) == "succeeded"
+        after.process.send_signal(signal.SIGINT)
+        assert after.wait() == 0, after.output
+    finally:
+        after.kill()
