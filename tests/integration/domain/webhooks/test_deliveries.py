@@ -313,19 +313,27 @@ async def test_a_replay_sends_the_same_bytes_under_the_same_id_on_a_schedule_of_
 async def test_a_replay_takes_the_delivery_and_its_earlier_replays_out_of_the_dead_letters(
     courier: Courier, receiver: Answers
 ) -> None:
-    receiver.answers[:] = [GONE]
-    made = await courier.endpoint(receiver.url)
+    receiver.answers[:] = [DOWN]
+    await courier.endpoint(receiver.url)
     await courier.happen()
     await courier.deliver()
+    await fail_for_good(courier)
     delivery_id = (await courier.delivery())["id"]
-    for answer in (GONE, OK):
-        receiver.answers[:] = [answer]
-        await enable(courier, made.endpoint.id)
-        await replay(courier, delivery_id)
-        await courier.deliver()
+    await replay(courier, delivery_id)
+    await courier.deliver()
+    await fail_for_good(courier)
+    receiver.answers[:] = [OK]
+    await replay(courier, delivery_id)
+    await courier.deliver()
     assert (await courier.delivery())["status"] == "delivered"
     states = "select state from tasks where actor = 'webhooks.deliver' order by id"
     assert [row["state"] for row in await courier.rows(states)] == ["cancelled", "cancelled", "done"]
+
+
+async def fail_for_good(courier: Courier) -> None:
+    await use_up_all_but_one(courier)
+    await courier.wait()
+    await courier.deliver()
 
 
 async def test_an_operator_replays_the_dead_letter_of_a_delivery(courier: Courier, receiver: Answers) -> None:
