@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any, NewType
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 Transaction = NewType("Transaction", AsyncConnection)
@@ -51,6 +52,7 @@ class _Pool:
             pool_recycle=1800,
             connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[AsyncConnection]:
@@ -126,6 +128,14 @@ async def connect(url: str, *, name: str, flush: bool = True) -> asyncpg.Connect
         timeout=10,
         command_timeout=30,
     )
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that the server has closed (it was restarted) is replaced before anybody gets it, which costs no
+    question. `call` would keep it for ever: the pool sees nothing of the errors of what goes straight to the driver.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def sqlalchemy_url(url: str) -> URL:
