@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
+from cli import invariants
 from cli.installation import Installation
 from cli.receiver import Received
 from runtime import database
@@ -20,13 +21,6 @@ _ENTRIES = """
         count(*) filter (where kind = 'settle') as settles,
         count(*) filter (where kind = 'release') as releases
     from credit_entries where generation_id = any($1) group by generation_id
-"""
-_DRIFT = """
-    select count(*) from credit_accounts a
-    where a.available < 0 or a.available <> (
-        select coalesce(sum(case when e.to_account = 'available' then e.amount
-                                 when e.from_account = 'available' then -e.amount else 0 end), 0)
-        from credit_entries e where e.organization_id = a.organization_id)
 """
 _DEAD = "select count(*) from tasks where state = 'dead'"
 
@@ -82,7 +76,7 @@ async def _audit(
         open_holds=sum(row["holds"] - row["settles"] - row["releases"] for row in entries.values()),
         webhooks=len(told),
         dead=await connection.fetchval(_DEAD),
-        drifted_accounts=await connection.fetchval(_DRIFT),
+        drifted_accounts=len(await connection.fetch(invariants.BALANCE.sql)),
         lost=len(wanted - whole),
         doubled=_doubled(accepted, assets, entries, received),
     )

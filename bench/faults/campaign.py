@@ -1,0 +1,235 @@
+"""One round: an installation of its own, load, the systematic part, the random part, rest, and the audit."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench import tenants
+from bench.faults import audit, cases, nemesis, observation
+from bench.faults.audit import Evidence
+from bench.faults.cases import Hit
+from bench.faults.journal import Journal
+from bench.faults.load import Load
+from bench.faults.nemesis import Nemesis
+from bench.faults.observation import Database
+from bench.faults.receiver import Receiver
+from cli import installation
+from cli.installation import Installation
+from cli.invariants import Breach
+from runtime.settings import Settings
+
+TENANTS: Final = 5
+CREDIT: Final = 1_000_000
+MAIL: Final = "faults@atelier.example"
+REST: Final = 180.0
+"""Seconds in which everything must have come to its end after the last blow."""
+
+Tell = Callable[[str], None]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """`seconds` of random blows, one each `gap` on average. `failpoint`: only the systematic part, of this one."""
+
+    seed: int
+    seconds: float = 60.0
+    gap: float = 1.5
+    actions: tuple[str, ...] = ("kill", "raise")
+    lease: float = 10.0
+    failpoint: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """`blows` are what fell, `recoveries` and `durations` (from accept to end) are sorted seconds."""
+
+    options: Options
+    hits: list[Hit]
+    blows: Counter[str]
+    statuses: Counter[str]
+    accepted: int
+    requests: int
+    webhooks: int
+    repeated: int
+    dead: dict[str, int]
+    poisons: int
+    deaths: int
+    recoveries: list[float]
+    durations: list[float]
+    rested: float | None
+    breaches: list[Breach]
+
+    @property
+    def kills(self) -> int:
+        """SIGKILLs, by the nemesis and by failpoints."""
+        named = sum(hit.seconds is not None and hit.case.action == "kill" for hit in self.hits)
+        return named + sum(count for blow, count in self.blows.items() if blow.startswith(("kill", "poison")))
+
+    @property
+    def flaws(self) -> list[str]:
+        """What keeps the round from having shown what it should, though nothing is broken."""
+        missed = [f"{' '.join(hit.case)} was not hit" for hit in self.hits if hit.seconds is None]
+        if self.rested is None:
+            missed.append(f"work was still open {REST:g} s after the last blow")
+        if self.poisons > sum(self.dead.values()):
+            missed.append("a poisoned task did not end dead")
+        return missed
+
+
+async def run(settings: Settings, options: Options, tell: Tell) -> Report:
+    """The folder stays where it is, and is named, when the round shows anything wrong."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-faults-"))
+    report = await _run(_own(settings, folder, options), options, folder, tell)
+    if report.breaches or report.flaws:
+        tell(f"logs, journals, images and the database are in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return report
+
+
+def _own(settings: Settings, folder: Path, options: Options) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        data_dir=folder / "var",
+        storage_dir=folder / "var/storage",
+        mail_dir=folder / "var/mail",
+        port=0,
+        operator_port=0,
+        lease_seconds=options.lease,
+        outbound_allow="127.0.0.0/8",
+        webhook_insecure_http=True,
+    )
+
+
+async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -> Report:
+    async with contextlib.AsyncExitStack() as cleanup:
+        story = cleanup.enter_context((folder / "story.log").open("w", buffering=1))
+        received, asked, struck = (_journal(cleanup, folder, name) for name in ("receiver", "client", "nemesis"))
+        receiver = Receiver(received)
+        await receiver.start()
+        cleanup.push_async_callback(receiver.stop)
+        tell("starting an installation of its own")
+        running = await cleanup.enter_async_context(
+            installation.running(settings, lambda line: print(line, file=story))
+        )
+        settings = running.settings
+        made = await tenants.make(running, TENANTS, receiver.hooks(), credit=CREDIT, notify_email=MAIL)
+        observed = Database(settings.database_system_url)
+        cleanup.push_async_callback(observed.close)
+        load = Load(running.contract.base_url, made, asked, options.seed)
+        cleanup.push_async_callback(load.close)
+        blows = Nemesis(running, observed, load, struck, tell)
+        torment = Torment(running, observed, load, blows, options, folder, tell)
+        await torment.run()
+        evidence = await audit.gather(settings, made, folder)
+        breaches = [*await audit.judge(evidence), *torment.drifts()]
+        tell("stopping")
+    return _report(options, torment, evidence, breaches)
+
+
+class Torment:
+    """What happens to a running installation, and what was seen meanwhile."""
+
+    def __init__(
+        self,
+        running: Installation,
+        observed: Database,
+        load: Load,
+        nemesis_: Nemesis,
+        options: Options,
+        folder: Path,
+        tell: Tell,
+    ) -> None:
+        self._running = running
+        self._observed = observed
+        self._load = load
+        self._nemesis = nemesis_
+        self._options = options
+        self._folder = folder
+        self._tell = tell
+        self._drifted: set[str] = set()
+        self.hits: list[Hit] = []
+        self.poisons = 0
+        self.rested: float | None = None
+
+    async def run(self) -> None:
+        watch = asyncio.create_task(observation.watch_balances(self._observed, self._drifted))
+        self._load.start()
+        try:
+            await self._systematic()
+            if self._options.failpoint is None:
+                await self._random()
+            await self._rest()
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+
+    def drifts(self) -> list[Breach]:
+        """Organizations whose balance was wrong at any moment."""
+        return [Breach("balance", "a balance is right at every moment", name) for name in sorted(self._drifted)]
+
+    async def _systematic(self) -> None:
+        wanted = cases.cases(self._options.failpoint, self._options.actions)
+        self._tell(f"{len(wanted)} cases: each failpoint in each process that has it")
+        self.hits = await cases.carry_out(self._running, self._observed, wanted, self._folder, self._say_hit)
+
+    async def _random(self) -> None:
+        options = self._options
+        blows = nemesis.plan(options.seed, options.seconds, options.gap)
+        self.poisons = nemesis.POISONS
+        self._tell(f"{len(blows)} random blows within {options.seconds:g} s, {self.poisons} poisoned requests")
+        poisons = (self._nemesis.poison() for _ in range(self.poisons))
+        await asyncio.gather(self._nemesis.strike(blows), *poisons)
+
+    async def _rest(self) -> None:
+        self._tell("waiting until everything has come to its end")
+        began = time.monotonic()
+        await self._load.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST):
+                while await self._observed.open_work() or await self._still_open():
+                    await asyncio.sleep(0.5)
+                self.rested = time.monotonic() - began
+
+    async def _still_open(self) -> int:
+        """A second look: what the last task appended may have come in between."""
+        await asyncio.sleep(0.5)
+        return await self._observed.open_work()
+
+    def _say_hit(self, hit: Hit) -> None:
+        name = f"{hit.case.failpoint} ({hit.case.process})"
+        how = f"{hit.seconds:.1f} s" if hit.seconds is not None else "NOT HIT"
+        self._tell(f"  {hit.case.action:<6} {name:<38} {how}")
+
+
+def _journal(cleanup: contextlib.AsyncExitStack, folder: Path, name: str) -> Journal:
+    journal = Journal(folder / f"{name}.jsonl")
+    cleanup.callback(journal.close)
+    return journal
+
+
+def _report(options: Options, torment: Torment, evidence: Evidence, breaches: list[Breach]) -> Report:
+    delivered = Counter((line.id, line.hook, line.tenant) for line in evidence.delivered if line.status < 300)
+    return Report(
+        options=options,
+        hits=torment.hits,
+        blows=Counter(line.blow for line in evidence.struck if line.pid or line.blow == "flush redis"),
+        statuses=Counter(row["status"] for row in evidence.generations),
+        accepted=len({line.id for line in evidence.promises}),
+        requests=len(evidence.answered),
+        webhooks=len(delivered),
+        repeated=sum(delivered.values()) - len(delivered),
+        dead=evidence.dead,
+        poisons=torment.poisons,
+        deaths=len(evidence.deaths),
+        recoveries=audit.recoveries(evidence),
+        durations=sorted(row["seconds"] for row in evidence.generations if row["seconds"] is not None),
+        rested=torment.rested,
+        breaches=breaches,
+    )
