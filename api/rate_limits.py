@@ -6,6 +6,7 @@ much higher. It keeps one customer from crowding out the others, and is no accou
 
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -40,12 +41,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class RateLimits:
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key_id: str, plan: str) -> Verdict:
         limit = PER_WINDOW.get(plan, DEFAULT)
-        now = time.monotonic()
+        now = self._seconds()
         tokens, since = self._buckets.get(key_id) or self._new(limit, now)
         tokens = min(limit, tokens + (now - since) * limit / WINDOW)
         if tokens < 1:

@@ -85,7 +85,7 @@ async def accept(
 
     Raises InsufficientCredits, KeyReused, KeyBusy.
     """
-    now = clock.machine()
+    now = _whole_milliseconds(clock.machine())
     view = _answer(checked, now)
     body = msgspec.json.encode(view)
     try:
@@ -100,6 +100,11 @@ async def accept(
     if row["outcome"] == 2:
         raise KeyReused
     return Accepted(row["replay"], replayed=True)
+
+
+def _whole_milliseconds(moment: datetime) -> datetime:
+    """What is kept is what is shown, so that a time which was shown is a bound that can be asked for."""
+    return moment - timedelta(microseconds=moment.microsecond % 1000)
 
 
 def _template_and_input(request: Request) -> tuple[str, dict[str, Any]]:
