@@ -1,20 +1,70 @@
-"""Who may use the operator's port: who has its token, as `Authorization: Bearer …`, or as `?token=…` for a browser."""
+"""Who may use the operator's port: who has its token. Programs send it as `Authorization: Bearer …`.
 
+A browser brings it once, as `?token=…`. It is given a cookie for it and sent on to the same address without the token,
+which so stays in no address bar, no history and no referrer. The cookie is not the token but made from it, as a browser
+sends cookies to every port of a host; and it opens pages only: nothing can be changed with it.
+"""
+
+import hashlib
 import hmac
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
 
+from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
+from litestar.response import Redirect
 
 from domain.api_keys.errors import KeyInvalid, KeyMissing
 
+PARAMETER: Final = "token"
+_READS: Final = frozenset({"GET", "HEAD"})
 
-async def operator(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+async def operator(connection: Connection, _: BaseRouteHandler) -> None:
     """Raises KeyMissing, KeyInvalid."""
-    expected = connection.app.state.resources.settings.operator_token
-    scheme, __, given = connection.headers.get("authorization", "").partition(" ")
+    token = _token(connection)
+    scheme, _space, given = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        given = connection.query_params.get("token", "")
+        given = connection.query_params.get(PARAMETER, "")
     if not given:
+        if connection.scope["method"] in _READS and _has_cookie(connection, token):  # type: ignore[typeddict-item]
+            return
         raise KeyMissing("the operator's token is needed: Authorization: Bearer …, or ?token=…")
-    if not expected or not hmac.compare_digest(given.strip().encode(), expected.encode()):
+    if not token or not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise KeyInvalid("this is not the operator's token")
+
+
+async def exchange(request: Request[Any, Any, Any]) -> Redirect | None:
+    """After the guard: a token in the address becomes a cookie. The cookie ends with the browser's session."""
+    if PARAMETER not in request.query_params:
+        return None
+    rest = urlencode([pair for pair in parse_qsl(request.url.query) if pair[0] != PARAMETER])
+    path = "/" + quote(request.scope["path"].lstrip("/"))
+    name, value = _cookie(_token(request))
+    secure = request.url.scheme == "https"
+    cookie = Cookie(key=name, value=value, httponly=True, samesite="strict", secure=secure)
+    return Redirect(
+        f"{path}?{rest}" if rest else path,
+        status_code=303,
+        cookies=[cookie],
+        headers={"cache-control": "no-store", "referrer-policy": "no-referrer"},
+    )
+
+
+def _token(connection: Connection) -> str:
+    return str(connection.app.state.resources.settings.operator_token)
+
+
+def _has_cookie(connection: Connection, token: str) -> bool:
+    name, value = _cookie(token)
+    return bool(token) and hmac.compare_digest(connection.cookies.get(name, "").encode(), value.encode())
+
+
+def _cookie(token: str) -> tuple[str, str]:
+    """Name and value. The name is the installation's own: two of them on one host must not take each other's."""
+    name, value = (hmac.new(token.encode(), purpose, hashlib.sha256).hexdigest() for purpose in (b"name", b"pages"))
+    return f"atelier_operator_{name[:8]}", value

@@ -5,7 +5,7 @@ from litestar.datastructures import State
 
 from api import health, problems
 from api.dependencies import PROVIDERS, Resources
-from api.operator import access
+from api.operator import access, routes
 from api.requests import Request
 from runtime.telemetry import metrics
 
@@ -19,7 +19,7 @@ def create_operator_app(resources: Resources, *guarded: Router) -> Litestar:
     """`guarded`: routers whose handlers show or change what is customers' own; they ask for the operator's token."""
     inside = Router("/", route_handlers=list(guarded), guards=[access.operator])
     return Litestar(
-        route_handlers=[show_metrics, health.router, inside],
+        route_handlers=[show_metrics, health.router, routes.plain, routes.pages, inside],
         dependencies={"resources": PROVIDERS["resources"]},
         exception_handlers=problems.HANDLERS,
         request_class=Request,
