@@ -14,7 +14,7 @@ from api.edge import Edge
 from api.rate_limits import RateLimits
 from api.requests import Request
 from api.retries import Retries
-from api.routes import api_keys, assets, events, generations, subscriptions, templates, webhooks
+from api.routes import api_keys, assets, events, files, generations, subscriptions, templates, webhooks
 from domain.api_keys.events import ApiKeyRevoked
 
 ROUTERS = (
@@ -24,6 +24,7 @@ ROUTERS = (
     subscriptions.router,
     api_keys.router,
     webhooks.router,
+    files.router,
     assets.router,
     health.router,
     documentation.router,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from litestar.di import NamedDependency, Provide
@@ -11,6 +12,7 @@ from api.edge import Draining
 from api.idempotency import Once
 from api.requests import Request
 from domain.api_keys.keys import Caller
+from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.encryption import Keyring
 from runtime.settings import Settings
@@ -23,7 +25,9 @@ READS: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """All that the handlers of this process reach the world through. `heartbeat` is in seconds."""
+    """All that the handlers of this process reach the world through. `inspectors` look at uploaded pictures, `scratch`
+    is where files lie until the store has them; `heartbeat` is in seconds.
+    """
 
     settings: Settings
     database: Database
@@ -32,6 +36,8 @@ class Resources:
     keyring: Keyring
     nudge: Nudge
     hub: Hub
+    inspectors: ChildPool
+    scratch: Path
     system: SystemDatabase | None = None
     draining: Draining = field(default_factory=Draining)
     heartbeat: float = 15.0

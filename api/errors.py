@@ -52,7 +52,7 @@ class BodyTooSlow(DomainError):
 
 
 class MediaTypeUnsupported(DomainError):
-    """The body must be application/json."""
+    """Bodies of this media type are not taken here."""
 
     code = "media_type_unsupported"
 

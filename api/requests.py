@@ -85,7 +85,7 @@ def _check_media_type(headers: Iterable[tuple[bytes, bytes]]) -> None:
     if given != b"application/json":
         media_type = given.split(b";", 1)[0].strip().lower()
         if media_type != b"application/json" and not media_type.endswith(b"+json"):
-            raise errors.MediaTypeUnsupported
+            raise errors.MediaTypeUnsupported("the body must be application/json")
 
 
 def _check_depth(body: bytes) -> None:

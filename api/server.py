@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from api.app import create_app
 from api.dependencies import Resources
 from api.operator.app import create_operator_app
+from domain.files import inspection
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
@@ -116,6 +117,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         statements.install(system.engine, settings.slow_statement, "system")
         nudge = Nudge(settings)
         cleanup.push_async_callback(nudge.close)
+        inspectors = inspection.open_pool(settings.data_dir / "children")
+        cleanup.push_async_callback(inspectors.close)
+        scratch = settings.data_dir / "scratch"
+        await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
         hub = await cleanup.enter_async_context(Hub(_feed_of(system)).running(settings))
         yield Resources(
             settings=settings,
@@ -130,6 +135,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             keyring=Keyring.from_setting(settings.encryption_keys),
             nudge=nudge,
             hub=hub,
+            inspectors=inspectors,
+            scratch=scratch,
         )
 
 

@@ -71,6 +71,8 @@ def _headers(found: StoredObject, grant: Grant) -> dict[str, str]:
         "etag": f'"{found.sha256}"',
         "cache-control": f"private, max-age={left}, immutable",
         "content-disposition": grant.disposition or "inline",
+        # as a header, because Litestar gives a stream the media type that the route documents
+        "content-type": found.content_type,
     }
 
 
@@ -85,9 +87,9 @@ def _part(
         headers["content-range"] = f"bytes {start}-{end - 1}/{found.size}"
     status = 206 if span else 200
     if request.method == "HEAD":
-        return Response(b"", status_code=status, headers=headers, media_type=found.content_type)
+        return Response(b"", status_code=status, headers=headers)
     content = resources.store.open(found.key, start, end)
-    return Stream(content, status_code=status, headers=headers, media_type=found.content_type)
+    return Stream(content, status_code=status, headers=headers)
 
 
 def _span(request: Request, found: StoredObject, tag: str) -> tuple[int, int] | None:
