@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -72,8 +74,8 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Api]:
-    """In the test's own event loop."""
+async def serving(settings: Settings, **changed: Any) -> AsyncIterator[Api]:
+    """In the test's own event loop. `changed` are fields of Resources."""
     public, operator = server.bind(settings.host, 0), server.bind(settings.host, 0)
     url, operator_url = (f"http://{settings.host}:{each.getsockname()[1]}" for each in (public, operator))
     stopping = asyncio.Event()
@@ -81,6 +83,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
         resources = await stack.enter_async_context(
             server.open_resources(msgspec.structs.replace(settings, public_url=url))
         )
+        resources = dataclasses.replace(resources, **changed)
         served = asyncio.create_task(server.serve_on(public, operator, resources, stopping))
         client = await stack.enter_async_context(aiohttp.ClientSession(url))
         try:
