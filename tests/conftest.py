@@ -66,15 +66,19 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-async def database_name(servers: Servers) -> AsyncIterator[str]:
+async def admin(servers: Servers) -> AsyncIterator[asyncpg.Connection]:
+    """As the superuser, in no test's database."""
+    connection = await asyncpg.connect(servers.admin_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def database_name(admin: asyncpg.Connection) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
-    admin = await asyncpg.connect(servers.admin_url)
-    try:
-        await admin.execute(f"create database {name} template {TEMPLATE} owner {roles.OWNER} strategy file_copy")
-        yield name
-        await admin.execute(f"drop database {name} with (force)")
-    finally:
-        await admin.close()
+    await admin.execute(f"create database {name} template {TEMPLATE} owner {roles.OWNER} strategy file_copy")
+    yield name
+    await admin.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
