@@ -9,6 +9,7 @@ is warm, so that no call waits for that.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -24,9 +25,9 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from runtime import child
+from runtime import child, clock
 
-_ERRORS = "stderr"
+_PREFIX, _ERRORS = "child-", "stderr"
 
 Reason = Literal["killed", "timed_out", "out_of_memory", "failed", "not_started"]
 
@@ -77,7 +78,7 @@ class _Child:
     async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits) -> "_Child":
         folder, errors = _prepare(scratch)  # not in a thread: cancelled there, both would be left behind
         ours, theirs = socket.socketpair()
-        with errors, theirs:
+        try:
             streams = await asyncio.open_unix_connection(sock=ours)
             # from this thread, by a vfork: the kernel ties "dies with its parent" to the thread that forked
             process = subprocess.Popen(  # noqa: ASYNC220
@@ -88,6 +89,13 @@ class _Child:
                 cwd=folder,
                 env={},
             )
+        except BaseException:
+            ours.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            errors.close()
+            theirs.close()
         started = cls(process, streams, folder, limits)
         try:
             answer = await started._exchange(_orders(program, init, limits), limits.start)
@@ -154,17 +162,17 @@ class _Slot:
     """A place in the pool, with the child in it, or the one that is being started for it."""
 
     def __init__(self, start: Callable[[], Coroutine[None, None, _Child]]) -> None:
+        self.busy = False
         self._start = start
+        self._closed = False
         self._present: asyncio.Task[_Child] | None = None
         self._successor: asyncio.Task[_Child] | None = None
         self._endings: set[asyncio.Task[None]] = set()
 
     async def child(self) -> _Child:
         """Raises ChildDiedError when none can be started."""
-        if self._successor is not None and self._successor.done() and not _failed(self._successor):
-            if self._present is not None:
-                self._end(self._present)
-            self._present, self._successor = self._successor, None
+        if self._closed:
+            raise ChildDiedError("not_started", "the pool is closed")
         if self._present is None or _failed(self._present):
             self._present = asyncio.create_task(self._start())
         elif self._present.done() and not self._present.result().alive:  # it died while it had nothing to do
@@ -172,16 +180,24 @@ class _Slot:
         return await asyncio.shield(self._present)
 
     def replace(self) -> None:
-        """The child died: its place is filled at once, by the successor if there is one."""
-        if self._present is not None:
-            self._end(self._present)
-        self._present, self._successor = self._successor or asyncio.create_task(self._start()), None
+        """The child is of no more use: its place is filled at once, by the successor if there is one."""
+        if not self._closed:
+            if self._present is not None:
+                self._end(self._present)
+            self._present, self._successor = self._successor or asyncio.create_task(self._start()), None
 
     def prepare_successor(self) -> None:
-        if self._successor is None or _failed(self._successor):
+        if not self._closed and (self._successor is None or _failed(self._successor)):
             self._successor = asyncio.create_task(self._start())
+            self._successor.add_done_callback(lambda _: self.hand_over())
+
+    def hand_over(self) -> None:
+        """To the successor, once it is warm and no call is under way."""
+        if not self.busy and self._successor is not None and self._successor.done() and not _failed(self._successor):
+            self.replace()
 
     async def close(self) -> None:
+        self._closed = True
         for task in (self._present, self._successor):
             if task is not None:
                 self._end(task)
@@ -214,27 +230,42 @@ class ChildPool:
     async def call(self, payload: bytes) -> bytes:
         """Waits for a free child. Raises ChildDiedError; a cancelled caller's child is killed at once."""
         slot = await self._free.get()
+        slot.busy = True
         try:
-            present = await slot.child()
-            try:
-                answer = await present.call(payload)
-            except BaseException:
-                slot.replace()
-                raise
-            if present.spent:
-                slot.replace()
-            elif present.calls >= self.limits.recycle_after:
-                slot.prepare_successor()
-            return answer
+            return await self._call(slot, payload)
         finally:
+            slot.busy = False
+            slot.hand_over()
             self._free.put_nowait(slot)
 
+    async def _call(self, slot: _Slot, payload: bytes) -> bytes:
+        present = await slot.child()
+        try:
+            answer = await present.call(payload)
+        except BaseException:
+            slot.replace()
+            raise
+        if present.spent:
+            slot.replace()
+        elif present.calls >= self.limits.recycle_after:
+            slot.prepare_successor()
+        return answer
+
     async def confinement(self) -> child.Confinement:
-        """What of the confinement applies here, as a child found it."""
+        """What applies to this pool's children."""
         return (await self._slots[0].child()).confinement
 
     async def close(self) -> None:
         await asyncio.gather(*(slot.close() for slot in self._slots))
+
+
+async def capabilities(scratch: Path) -> child.Confinement:
+    """What of the confinement this machine allows, found by trying. Raises ChildDiedError when no child starts."""
+    pool = ChildPool("runtime.child", size=1, scratch=scratch)
+    try:
+        return await pool.confinement()
+    finally:
+        await pool.close()
 
 
 async def _end(task: asyncio.Task[_Child]) -> None:
@@ -263,9 +294,23 @@ def _orders(program: str, init: bytes, limits: Limits) -> bytes:
 
 
 def _prepare(scratch: Path) -> tuple[Path, BinaryIO]:
+    """A folder for one child, and the file that it inherits as stderr, locked for as long as the child lives."""
     scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="child-", dir=scratch))
-    return folder, (folder / _ERRORS).open("wb")
+    _sweep(scratch)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+    errors = (folder / _ERRORS).open("wb")
+    fcntl.flock(errors, fcntl.LOCK_EX)
+    return folder, errors
+
+
+def _sweep(scratch: Path) -> None:
+    """Removes what children left whose parent was killed. A folder is made before it is locked, hence the minute."""
+    for folder in scratch.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < clock.machine().timestamp() - 60:
+                with (folder / _ERRORS).open("rb") as errors:
+                    fcntl.flock(errors, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
 
 
 def _clean_up(process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -18,11 +18,12 @@ from jsonschema.exceptions import ValidationError
 from domain.errors import FieldError
 from domain.templates import geometry
 from domain.templates.errors import InputInvalid, TemplateNotFound
+from runtime import ids
 
 BUILTIN: Final = Path(__file__).parent / "builtin"
 KIT: Final = "kit"
 
-_PICTURE = re.compile(r"file_[0-9a-z]{26}|https://[^\s/]+(/\S*)?", re.ASCII)
+_ADDRESS = re.compile(r"https://[^\s/]+(/\S*)?")
 _MOST_ERRORS = 50
 _DRAWS = frozenset({".typ", ".svg"})
 
@@ -131,7 +132,7 @@ def _validator(name: str) -> Draft202012Validator:
 
 @_formats.checks("picture")
 def _is_picture(value: object) -> bool:
-    return not isinstance(value, str) or _PICTURE.fullmatch(value) is not None
+    return not isinstance(value, str) or ids.is_id("file", value) or _ADDRESS.fullmatch(value) is not None
 
 
 def _fields(error: ValidationError) -> Iterator[FieldError]:

@@ -25,12 +25,18 @@ from domain.templates.rendering import Order, Refused, Rendered, Setup
 from runtime import child
 
 
+class PagesError(Exception):
+    """The template made several pages."""
+
+
 class _Renderer:
     """A compiler per template, kept warm; fonts are loaded once."""
 
     def __init__(self, setup: Setup) -> None:
         self.root = Path.cwd()
-        shutil.copytree(setup.templates, self.root / "templates")
+        shutil.copytree(
+            setup.templates, self.root / "templates", ignore=shutil.ignore_patterns("*.png", "*.jpg", "*.json")
+        )
         (self.root / "pictures").mkdir()
         self.fonts = typst.Fonts(
             include_system_fonts=False, include_embedded_fonts=False, font_paths=list(typefaces.folders(setup.packs))
@@ -47,6 +53,8 @@ class _Renderer:
             return Refused(refusal.code, refusal.detail)
         except segno.DataOverflowError:
             return Refused("qr_too_long", "that is more than a QR code can hold")
+        except PagesError:
+            return Refused("template_failed", "the template does not make exactly one page")
         except typst.TypstError as error:
             return Refused("template_failed", error.message[:500])
         finally:
@@ -89,7 +97,7 @@ class _Renderer:
             refusal = Refused("template_failed", "this text cannot be set: some sequence of its characters is at fault")
             raise child.LastAnswer(rendering.encode(refusal)) from None
         if not isinstance(drawn, bytes):
-            raise typst.TypstError("the template does not make exactly one page", "")
+            raise PagesError
         return drawn
 
     def _compiler(self, name: str) -> typst.Compiler:
@@ -155,4 +163,5 @@ def _handle(renderer: _Renderer, call: bytes) -> bytes:
 
 
 def start(init: bytes) -> Callable[[bytes], bytes]:
+    os.environ["RAYON_NUM_THREADS"] = "1"  # one child per core; on a large machine Typst's threads would eat the limit
     return partial(_handle, _Renderer(rendering.decode(init, Setup)))

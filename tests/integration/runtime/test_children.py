@@ -1,0 +1,236 @@
+"""Children as their callers see them: real processes that answer, die, overrun, and are replaced."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from runtime import children
+from runtime.children import ChildDiedError, ChildPool, Limits
+from tests.integration.runtime.waiting import eventually, is_alive
+
+PROGRAM = "tests.integration.runtime.child_program"
+
+Open = Callable[..., ChildPool]
+
+
+@pytest.fixture
+async def open_pool(tmp_path: Path) -> AsyncIterator[Open]:
+    async with AsyncExitStack() as stack:
+
+        def opened(size: int = 1, init: bytes = b"", **limits: float) -> ChildPool:
+            pool = ChildPool(PROGRAM, size=size, scratch=tmp_path / "scratch", init=init, limits=Limits(**limits))
+            stack.push_async_callback(pool.close)
+            return pool
+
+        yield opened
+
+
+async def pid_of(pool: ChildPool) -> int:
+    return int(await pool.call(b"os.getpid()"))
+
+
+async def died(call: Awaitable[bytes]) -> ChildDiedError:
+    with pytest.raises(ChildDiedError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_child_is_warm_and_keeps_what_it_was_started_with(open_pool):
+    pool = open_pool(init=b"loaded once")
+    await pool.warm()
+    assert await pool.call(b"init.decode()") == b"loaded once"
+    assert await pid_of(pool) == await pid_of(pool) != os.getpid()
+
+
+async def test_calls_run_side_by_side_as_far_as_there_are_children(open_pool):
+    pool = open_pool(size=2)
+    await pool.warm()
+    answers = await asyncio.gather(*(pool.call(b"time.sleep(0.1) or os.getpid()") for _ in range(4)))
+    assert len(set(answers)) == 2
+
+
+async def test_calls_and_answers_may_be_large(open_pool):
+    payload = b"\0" + os.urandom(5_000_000)
+    assert await open_pool().call(payload) == payload
+
+
+async def test_what_a_program_prints_does_not_break_the_framing(open_pool):
+    pool = open_pool()
+    assert await pool.call(b"noise()") == b"quiet"
+    assert await pool.call(b"1 + 1") == b"2"
+
+
+async def test_a_program_that_raises_is_reported_and_replaced(open_pool):
+    pool = open_pool()
+    before = await pid_of(pool)
+    error = await died(pool.call(b"1 / 0"))
+    assert (error.reason, "ZeroDivisionError" in error.detail) == ("failed", True)
+    assert await pid_of(pool) != before
+
+
+async def test_a_last_answer_counts_and_the_process_is_replaced(open_pool):
+    pool = open_pool()
+    before = await pid_of(pool)
+    assert await pool.call(b"refuse_for_good()") == b"the last"
+    assert await pid_of(pool) != before
+
+
+async def test_a_killed_child_is_reported_and_replaced(open_pool):
+    pool = open_pool()
+    assert (await died(pool.call(b"die()"))).reason == "killed"
+    assert await pool.call(b"2 + 2") == b"4"
+
+
+async def test_a_child_that_died_while_idle_is_replaced_before_the_next_call(open_pool):
+    pool = open_pool()
+    before = await pid_of(pool)
+    os.kill(before, signal.SIGKILL)
+    await eventually(lambda: not is_alive(before))
+    assert await pid_of(pool) != before
+
+
+async def test_a_call_that_takes_too_long_ends_with_its_child(open_pool):
+    pool = open_pool(wall=0.2)
+    before = await pid_of(pool)
+    assert (await died(pool.call(b"time.sleep(60)"))).reason == "timed_out"
+    await eventually(lambda: not is_alive(before))
+
+
+async def test_a_call_that_burns_too_much_cpu_ends_with_its_child(open_pool):
+    error = await died(open_pool(cpu=0.5).call(b"spin()"))
+    assert (error.reason, "CPU" in error.detail) == ("timed_out", True)
+
+
+async def test_the_cpu_limit_counts_for_each_call_anew(open_pool):
+    pool = open_pool(cpu=0.5)
+    before = await pid_of(pool)
+    burn = (
+        b"[0 for start in [time.process_time()] for _ in iter(lambda: time.process_time() - start < 0.4, False)] and 0"
+    )
+    for _ in range(3):
+        await pool.call(burn)
+    assert await pid_of(pool) == before
+
+
+async def test_a_call_that_takes_too_much_memory_says_so(open_pool):
+    pool = open_pool(memory=256 << 20)
+    assert await pool.call(b"hold(1 << 20)") == str(1 << 20).encode()
+    assert (await died(pool.call(b"hold(1 << 30)"))).reason == "out_of_memory"
+    assert (await died(pool.call(b"abort_as_rust_does()"))).reason == "out_of_memory"
+
+
+async def test_a_file_cannot_grow_beyond_its_limit(open_pool):
+    error = await died(open_pool(file=1000).call(b"Path('big').write_bytes(bytes(2000))"))
+    assert "File too large" in error.detail
+
+
+async def test_a_cancelled_caller_takes_its_child_along_and_others_are_served(open_pool):
+    pool = open_pool(size=2)
+    first, second = await asyncio.gather(*(pool.call(b"time.sleep(0.1) or os.getpid()") for _ in range(2)))
+    waiting = asyncio.create_task(pool.call(b"time.sleep(60)"))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await eventually(lambda: is_alive(int(first)) + is_alive(int(second)) == 1)
+    assert await asyncio.gather(*(pool.call(b"3 + 3") for _ in range(4))) == [b"6"] * 4
+
+
+async def test_children_are_recycled_and_no_call_notices(open_pool):
+    pool = open_pool(recycle_after=5)
+    pids = []
+    async with asyncio.timeout(30):
+        while len(set(pids)) < 3:
+            pids.append(await pid_of(pool))
+    assert min(pids.count(pid) for pid in set(pids[:-1])) >= 5
+    await eventually(lambda: sum(is_alive(pid) for pid in set(pids)) <= 1)
+
+
+async def test_a_child_has_no_environment_and_a_folder_of_its_own(open_pool, tmp_path):
+    pool = open_pool(size=2)
+    assert await pool.call(b"sorted(name for name in os.environ if name != 'LC_CTYPE')") == b"[]"
+    folders = await asyncio.gather(*(pool.call(b"time.sleep(0.1) or os.getcwd()") for _ in range(2)))
+    assert {Path(folder.decode()).parent for folder in folders} == {tmp_path / "scratch"}
+    assert len(set(folders)) == 2
+
+
+async def test_a_child_leaves_no_core_and_is_nice(open_pool):
+    pool = open_pool(memory=1 << 30, niceness=7)
+    assert await pool.call(b"limits()") == str({"memory": 1 << 30, "core": 0}).encode()
+    assert await pool.call(b"os.getpriority(os.PRIO_PROCESS, 0)") == b"7"
+
+
+async def test_a_child_reaches_no_network_where_the_machine_can_forbid_it(open_pool):
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pool = open_pool()
+    reached = await pool.call(f"network({port})".encode())
+    server.close()
+    assert (reached != b"reached") == (await pool.confinement()).no_network
+
+
+async def test_what_the_machine_allows_is_found_by_trying(tmp_path):
+    found = await children.capabilities(tmp_path)
+    assert (found.memory_limit, found.cpu_limit) == (True, True)
+    assert found.dies_with_parent == (sys.platform == "linux")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_program_that_does_not_start_says_why(open_pool):
+    error = await died(open_pool(init=b"broken").call(b"1"))
+    assert (error.reason, "this program never starts" in error.detail) == ("not_started", True)
+
+
+async def test_closing_leaves_no_process_and_no_file(open_pool, tmp_path):
+    pool = open_pool(size=2)
+    pids = [int(pid) for pid in await asyncio.gather(*(pool.call(b"time.sleep(0.1) or os.getpid()") for _ in range(2)))]
+    late = asyncio.create_task(pool.call(b"time.sleep(60)"))
+    await asyncio.sleep(0.05)
+    await pool.close()
+    assert (await died(late)).reason == "killed"
+    assert (await died(pool.call(b"1"))).reason == "not_started"
+    assert [pid for pid in pids if is_alive(pid)] == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def test_children_die_with_a_killed_parent(tmp_path):
+    owner = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.runtime.pool_owner", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    pids = [int(pid) for pid in (await asyncio.to_thread(owner.stdout.readline)).split()]
+    owner.kill()
+    owner.communicate()
+    assert len(pids) == 2
+    await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+async def test_what_dead_children_left_behind_is_swept_and_the_living_are_spared(open_pool, tmp_path):
+    pool = open_pool()
+    living = Path((await pool.call(b"os.getcwd()")).decode())
+    left = tmp_path / "scratch" / "child-left-behind"
+    left.mkdir()
+    (left / "stderr").touch()
+    for folder in (living, left):
+        os.utime(folder, (time.time() - 3600,) * 2)
+    await children.capabilities(tmp_path / "scratch")
+    assert (living.is_dir(), left.is_dir()) == (True, False)
+
+
+def test_a_loop_that_ends_while_children_start_does_not_hang(tmp_path):
+    async def fail_at_once() -> None:
+        pool = ChildPool(PROGRAM, size=2, scratch=tmp_path)
+        warming = asyncio.create_task(pool.warm())
+        await asyncio.sleep(0.01)
+        warming.cancel()
+        await pool.close()
+
+    asyncio.run(fail_at_once())
+    assert list(tmp_path.iterdir()) == []
