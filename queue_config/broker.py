@@ -2,23 +2,23 @@
 ledger keeps what must not be lost, and a message is only a wake-up.
 """
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterable
 
 import dramatiq
 
+from queue_config.base import MessageBroker
 from queue_config.encoder import Encoder
-from queue_config.list_broker import ListBroker
-from queue_config.queues import QUEUES
-from queue_config.redis_broker import RedisBroker
-from queue_config.stub_broker import StubBroker
-from runtime.settings import Settings, SettingsError
+from runtime.settings import Settings
+
+Build = Callable[[Settings, Iterable[dramatiq.Middleware]], MessageBroker]
 
 
-def build_broker(settings: Settings, middleware: Iterable[dramatiq.Middleware] = ()) -> ListBroker:
-    """Connects to nothing yet. A worker passes an `EventLoop`; who only sends needs no middleware."""
+def build_broker(settings: Settings, middleware: Iterable[dramatiq.Middleware] = ()) -> MessageBroker:
+    """Connects to nothing yet. A worker passes an `EventLoop`; who only sends needs no middleware.
+
+    Raises SettingsError. Loads only what carries the messages: another broker's client would be megabytes for nothing.
+    """
     dramatiq.set_encoder(Encoder())
-    if settings.broker == "stub":
-        return StubBroker(QUEUES, middleware)
-    if not settings.redis_url:
-        raise SettingsError("ATELIER_REDIS_URL is missing: messages travel over Redis")
-    return RedisBroker(settings.redis_url, QUEUES, middleware)
+    build: Build = importlib.import_module(f"queue_config.{settings.broker}_broker").build
+    return build(settings, middleware)

@@ -1,7 +1,8 @@
 """Messages on Redis lists: RPUSH to send, BLPOP to wait, so that an idle worker neither polls nor is late."""
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dramatiq
@@ -10,14 +11,14 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
+from queue_config import base
+from queue_config.base import MessageBroker, Messages, Taken
 from queue_config.errors import BrokerUnavailableError
-from queue_config.list_broker import ListBroker, Messages
-from queue_config.queues import Queue
-from runtime.telemetry import logs, metrics
+from queue_config.queues import QUEUES, Queue
+from runtime.settings import Settings, SettingsError
+from runtime.telemetry import logs
 
 log = logs.logger(__name__)
-
-broker_failures = metrics.counter("atelier_broker_failures_total", "Times that Redis failed this process", ["doing"])
 
 CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5
@@ -25,7 +26,13 @@ RECONNECT_WAIT = 0.25
 KEY_PREFIX = "atelier:queue:"
 
 
-class RedisBroker(ListBroker):
+def build(settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "RedisBroker":
+    if not settings.redis_url:
+        raise SettingsError("ATELIER_REDIS_URL is missing: messages travel over Redis")
+    return RedisBroker(settings.redis_url, QUEUES, middleware)
+
+
+class RedisBroker(MessageBroker):
     """Needs nothing newer than Redis 6.0. `url`: `redis://`, `rediss://` or `unix://`."""
 
     def __init__(self, url: str, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
@@ -33,31 +40,33 @@ class RedisBroker(ListBroker):
         self._client = _client(url, ANSWER_TIMEOUT)
         super().__init__(table, middleware)
 
-    def push(self, messages: Messages, *, front: bool = False) -> None:
+    def push(self, messages: Messages) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for queue_name, encoded in messages.items():
-            if front:
-                pipeline.lpush(_key(queue_name), *reversed(encoded))
-            else:
-                pipeline.rpush(_key(queue_name), *encoded)
+            pipeline.rpush(_key(queue_name), *encoded)
+        self._execute(pipeline)
+
+    def put_back(self, queue_name: str, encoded: Sequence[bytes]) -> None:
+        """Raises BrokerUnavailableError."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.lpush(_key(queue_name), *reversed(encoded))
+        self._execute(pipeline)
+
+    def _execute(self, pipeline: redis.client.Pipeline) -> None:
         try:
             pipeline.execute()
         # TimeoutError, ReadOnlyError and their like are no redis.ConnectionError; a failed connect may be an OSError
         except (redis.RedisError, OSError) as error:
             # the next try connects anew, perhaps to another server; other threads' sends go on undisturbed
             self._client.connection_pool.disconnect(inuse_connections=False)
-            broker_failures.labels("send").inc()
+            base.failures.labels("send").inc()
             raise BrokerUnavailableError(f"Redis took no messages: {type(error).__name__}") from error
 
-    def reader(self, queue_name: str, timeout: float) -> "RedisReader":
-        return RedisReader(_client(self._url, timeout + ANSWER_TIMEOUT), queue_name, timeout)
+    def reader(self, queue_name: str, prefetch: int, timeout: float) -> "RedisReader":  # noqa: ARG002 taken one by one
+        return RedisReader(self, _client(self._url, timeout + ANSWER_TIMEOUT), queue_name, timeout)
 
     def flush(self, queue_name: str) -> None:
         self._client.delete(_key(queue_name))
-
-    def flush_all(self) -> None:
-        for queue_name in self.queues:
-            self.flush(queue_name)
 
     def close(self) -> None:
         self._client.close()
@@ -66,13 +75,14 @@ class RedisBroker(ListBroker):
 class RedisReader:
     """Has a connection of its own and outlives the server: refused, cut off, read-only or flushed, it tries again."""
 
-    def __init__(self, client: redis.Redis, queue_name: str, timeout: float) -> None:
+    def __init__(self, broker: RedisBroker, client: redis.Redis, queue_name: str, timeout: float) -> None:
+        self._broker = broker
         self._client = client
         self._queue_name = queue_name
         self._timeout = timeout
         self._lost = False
 
-    def pop(self) -> bytes | None:
+    def pop(self) -> Taken | None:
         try:
             answer: Any = self._client.blpop([_key(self._queue_name)], self._timeout)
         except (redis.RedisError, OSError) as error:
@@ -81,10 +91,17 @@ class RedisReader:
         if self._lost:
             self._lost = False
             log.info("the queue is reached again", queue=self._queue_name)
-        return answer[1] if answer else None
+        return Taken(answer[1]) if answer else None
+
+    def settle(self, taken: Taken) -> None:
+        """It left the list when it was taken."""
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        with contextlib.suppress(BrokerUnavailableError):
+            self._broker.put_back(self._queue_name, [message.data for message in taken])
 
     def _rest(self, error: Exception) -> None:
-        broker_failures.labels("take").inc()
+        base.failures.labels("take").inc()
         if not self._lost:
             self._lost = True
             log.warning("the queue cannot be reached", queue=self._queue_name, error=type(error).__name__)

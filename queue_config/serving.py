@@ -6,14 +6,14 @@ import queue
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
 
-from queue_config.list_broker import ListBroker
+from queue_config.base import MessageBroker
 from queue_config.queues import Group, of_group
 
 IDLE_WAIT_MS = 250
 """How long idle threads and consumers wait before they look whether they should stop."""
 
 
-def start(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
+def start(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Worker:
     """Serves the group's queues with `threads` messages at once, and holds no message that has no thread.
     Raises EventLoopError when a hook fails.
     """
@@ -35,8 +35,7 @@ def stop_taking(worker: dramatiq.Worker) -> None:
     for consumer in worker.consumers.values():
         consumer.stop()
     for name, messages in _drain(worker).items():
-        with contextlib.suppress(dramatiq.errors.BrokerConnectionError):
-            worker.consumers[name].requeue_messages(messages)
+        worker.consumers[name].requeue_messages(messages)
 
 
 def ailment(worker: dramatiq.Worker) -> str | None:

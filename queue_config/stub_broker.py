@@ -2,27 +2,34 @@
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dramatiq
 
-from queue_config.list_broker import ListBroker, Messages
-from queue_config.queues import Queue
+from queue_config.base import MessageBroker, Messages, Taken
+from queue_config.queues import QUEUES, Queue
+from runtime.settings import Settings
 
 
-class StubBroker(ListBroker):
+def build(_settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "StubBroker":
+    return StubBroker(QUEUES, middleware)
+
+
+class StubBroker(MessageBroker):
     def __init__(self, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
         self._lists: defaultdict[str, deque[bytes]] = defaultdict(deque)
         self._changed = threading.Condition()
         super().__init__(table, middleware)
 
-    def push(self, messages: Messages, *, front: bool = False) -> None:
+    def push(self, messages: Messages) -> None:
         with self._changed:
             for queue_name, encoded in messages.items():
-                if front:
-                    self._lists[queue_name].extendleft(reversed(encoded))
-                else:
-                    self._lists[queue_name].extend(encoded)
+                self._lists[queue_name].extend(encoded)
+            self._changed.notify_all()
+
+    def put_back(self, queue_name: str, encoded: Sequence[bytes]) -> None:
+        with self._changed:
+            self._lists[queue_name].extendleft(reversed(encoded))
             self._changed.notify_all()
 
     def pop(self, queue_name: str, timeout: float) -> bytes | None:
@@ -30,16 +37,12 @@ class StubBroker(ListBroker):
             messages = self._lists[queue_name]
             return messages.popleft() if self._changed.wait_for(lambda: messages, timeout) else None
 
-    def reader(self, queue_name: str, timeout: float) -> "StubReader":
+    def reader(self, queue_name: str, prefetch: int, timeout: float) -> "StubReader":  # noqa: ARG002 nothing is sent ahead
         return StubReader(self, queue_name, timeout)
 
     def flush(self, queue_name: str) -> None:
         with self._changed:
             self._lists[queue_name].clear()
-
-    def flush_all(self) -> None:
-        for queue_name in self.queues:
-            self.flush(queue_name)
 
 
 class StubReader:
@@ -48,8 +51,15 @@ class StubReader:
         self._queue_name = queue_name
         self._timeout = timeout
 
-    def pop(self) -> bytes | None:
-        return self._broker.pop(self._queue_name, self._timeout)
+    def pop(self) -> Taken | None:
+        data = self._broker.pop(self._queue_name, self._timeout)
+        return Taken(data) if data is not None else None
+
+    def settle(self, taken: Taken) -> None:
+        """It left the list when it was taken."""
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        self._broker.put_back(self._queue_name, [message.data for message in taken])
 
     def close(self) -> None:
         """Holds nothing."""

@@ -16,8 +16,8 @@ from domain.generations import engines
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.email import EmailChannel
 from queue_config import serving
+from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
-from queue_config.list_broker import ListBroker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group
 from runtime import activation, failpoints, outbound
@@ -122,7 +122,7 @@ def serve_worker(settings: Settings, group: Group) -> None:
     tracing.shutdown()
 
 
-def _started(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
+def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Worker:
     """Raises what kept the worker from opening, such as WrongRoleError."""
     try:
         return serving.start(broker, group, threads)
@@ -130,7 +130,7 @@ def _started(broker: ListBroker, group: Group, threads: int) -> dramatiq.Worker:
         raise error.__cause__ or error from None
 
 
-def declare(broker: ListBroker, group: Group, run: Callable[[Sequence[int]], object]) -> None:
+def declare(broker: MessageBroker, group: Group, run: Callable[[Sequence[int]], object]) -> None:
     """One Dramatiq actor for each of ours; a message's only argument is its task ids."""
     for name, actor in actors_of(group).items():
         dramatiq.actor(run, actor_name=name, queue_name=actor.queue.name, broker=broker)  # type: ignore[call-overload]

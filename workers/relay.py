@@ -12,8 +12,8 @@ import dramatiq
 import msgspec
 
 from queue_config import queues
+from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
-from queue_config.list_broker import ListBroker
 from runtime import clock, database, failpoints, wakeups
 from runtime.settings import Settings
 from runtime.telemetry import logs
@@ -47,7 +47,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    def __init__(self, settings: Settings, broker: ListBroker) -> None:
+    def __init__(self, settings: Settings, broker: MessageBroker) -> None:
         self._settings = settings
         self._broker = broker
         self._wake = asyncio.Event()

@@ -3,12 +3,12 @@ from collections.abc import Callable, Iterator
 import dramatiq
 import pytest
 
+from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
-from queue_config.list_broker import ListBroker
 from runtime.settings import Secret, Settings
 from tests.redis_server import RedisServer
 
-BuildBroker = Callable[..., ListBroker]
+BuildBroker = Callable[..., MessageBroker]
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +25,9 @@ def new_broker(request: pytest.FixtureRequest) -> Iterator[BuildBroker]:
     settings = Settings(broker="stub")
     if request.param == "redis":
         settings = Settings(broker="redis", redis_url=Secret(request.getfixturevalue("redis_url")))
-    built: list[ListBroker] = []
+    built: list[MessageBroker] = []
 
-    def new(*middleware: dramatiq.Middleware) -> ListBroker:
+    def new(*middleware: dramatiq.Middleware) -> MessageBroker:
         broker = build_broker(settings, middleware)
         built.append(broker)
         broker.flush_all()
@@ -39,5 +39,5 @@ def new_broker(request: pytest.FixtureRequest) -> Iterator[BuildBroker]:
 
 
 @pytest.fixture
-def broker(new_broker: BuildBroker) -> ListBroker:
+def broker(new_broker: BuildBroker) -> MessageBroker:
     return new_broker()

@@ -11,9 +11,9 @@ import dramatiq
 import pytest
 
 from queue_config import serving
+from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from queue_config.errors import BrokerUnavailableError
-from queue_config.list_broker import ListBroker
 from queue_config.middleware.event_loop import EventLoop
 from queue_config.queues import QUEUES
 from queue_config.redis_broker import KEY_PREFIX, RedisBroker
@@ -53,7 +53,7 @@ def recorder(server: RedisServer) -> Iterator[Recorder]:
     recorder.stop()
 
 
-def send(broker: ListBroker, *ids: str) -> None:
+def send(broker: MessageBroker, *ids: str) -> None:
     broker.enqueue(dramatiq.Message(queue_name="images", actor_name="record", args=(list(ids),), kwargs={}, options={}))
 
 

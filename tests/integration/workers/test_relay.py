@@ -14,8 +14,8 @@ from domain.events import feed, log
 from domain.generations import lifecycle
 from domain.generations.events import GenerationAccepted, GenerationCancelled
 from queue_config import queues
+from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
-from queue_config.list_broker import ListBroker
 from queue_config.stub_broker import StubBroker
 from runtime import database as runtime_database
 from runtime.wakeups import Nudge
@@ -43,7 +43,7 @@ class Recording(StubBroker):
 
 
 @contextlib.asynccontextmanager
-async def running(spine: Spine, broker: ListBroker) -> AsyncIterator[Relay]:
+async def running(spine: Spine, broker: MessageBroker) -> AsyncIterator[Relay]:
     made = Relay(spine.settings, broker)
     task = asyncio.create_task(made.run())
     try:

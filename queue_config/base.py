@@ -1,12 +1,12 @@
-"""What the Redis and the in-memory broker share: messages are bytes on one list per queue, and nothing else.
+"""What all brokers share: messages are bytes on one queue each, and nothing but wake-ups.
 
-There are no delays, acknowledgements, heartbeats or dead letters here. A message taken off its list lives only in the
-process that took it; when that process dies, the ledger finds the message's tasks unclaimed and sends them again.
+There are no delays, retries, heartbeats or dead letters here. Whatever becomes of a message, the ledger finds its tasks
+unclaimed and sends them again.
 """
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import dramatiq
 import dramatiq.errors
@@ -24,23 +24,37 @@ messages_sent = metrics.counter(
 messages_taken = metrics.counter(
     "atelier_messages_taken_total", "Messages taken from the broker by this process", ["queue"]
 )
+failures = metrics.counter("atelier_broker_failures_total", "Times that the broker failed this process", ["doing"])
 
 Messages = Mapping[str, Sequence[bytes]]
 """Encoded messages by the name of their queue."""
 
 
-class Reader(Protocol):
-    """One consumer's way to its queue; used by one thread only."""
+class Taken(NamedTuple):
+    """A message as it was taken; `receipt` is what its reader knows it by."""
 
-    def pop(self) -> bytes | None:
-        """The oldest message, or None when there was none for the reader's time-out. Never raises: a reader that
-        cannot reach its queue waits no longer than that and tries again at the next call.
+    data: bytes
+    receipt: Any = None
+
+
+class Reader(Protocol):
+    """One consumer's way to its queue. None of it raises because the broker is away."""
+
+    def pop(self) -> Taken | None:
+        """The oldest message, or None when there was none for the reader's time-out. A reader that cannot reach its
+        queue waits no longer than that and tries again at the next call. Used by one thread only.
         """
+
+    def settle(self, taken: Taken) -> None:
+        """The message has been dealt with, whatever came of it; from any thread."""
+
+    def put_back(self, taken: Sequence[Taken]) -> None:
+        """To the head of the queue, in this order; from any thread."""
 
     def close(self) -> None: ...
 
 
-class ListBroker(dramatiq.Broker):
+class MessageBroker(dramatiq.Broker):
     """Declares the queues of `table` at once, so that a relay can send to them without loading any actor."""
 
     def __init__(self, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
@@ -49,12 +63,12 @@ class ListBroker(dramatiq.Broker):
         for name in self._table:
             self.declare_queue(name)
 
-    def push(self, messages: Messages, *, front: bool = False) -> None:
+    def push(self, messages: Messages) -> None:
         """Raises BrokerUnavailableError, after about a second at most."""
         raise NotImplementedError
 
-    def reader(self, queue_name: str, timeout: float) -> Reader:
-        """`timeout` is in seconds."""
+    def reader(self, queue_name: str, prefetch: int, timeout: float) -> Reader:
+        """`timeout` is in seconds; no more than `prefetch` messages will be held, running ones included."""
         raise NotImplementedError
 
     def declare_queue(self, queue_name: str) -> None:
@@ -90,21 +104,30 @@ class ListBroker(dramatiq.Broker):
         if queue_name not in self.queues:
             raise dramatiq.errors.QueueNotFound(queue_name)
         share = self._table[queue_name].share if queue_name in self._table else 1
-        seconds = timeout / 1000
-        return ListConsumer(self, queue_name, max(1, int(prefetch * share)), seconds)
+        slots, seconds = max(1, int(prefetch * share)), timeout / 1000
+        return QueueConsumer(self.reader(queue_name, slots, seconds), queue_name, slots, seconds)
+
+    def flush_all(self) -> None:
+        for queue_name in self.queues:
+            self.flush(queue_name)
 
 
-class ListConsumer(Consumer):
+class HeldMessage(MessageProxy):
+    def __init__(self, message: dramatiq.Message[Any], taken: Taken) -> None:
+        super().__init__(message)
+        self.taken = taken
+
+
+class QueueConsumer(Consumer):
     """Holds at most `prefetch` messages, running ones included."""
 
-    def __init__(self, broker: ListBroker, queue_name: str, prefetch: int, timeout: float) -> None:
-        self._broker = broker
-        self._reader = broker.reader(queue_name, timeout)
-        self._taken = messages_taken.labels(queue_name)
+    def __init__(self, reader: Reader, queue_name: str, prefetch: int, timeout: float) -> None:
+        self._reader = reader
+        self._counted = messages_taken.labels(queue_name)
         self._slots = threading.Semaphore(prefetch)
         self._timeout = timeout
 
-    def __next__(self) -> MessageProxy | None:
+    def __next__(self) -> HeldMessage | None:
         if not self._slots.acquire(timeout=self._timeout):
             return None
         message = self._read()
@@ -112,30 +135,31 @@ class ListConsumer(Consumer):
             self._slots.release()
         return message
 
-    def _read(self) -> MessageProxy | None:
-        data = self._reader.pop()
-        if data is None:
+    def _read(self) -> HeldMessage | None:
+        taken = self._reader.pop()
+        if taken is None:
             return None
-        self._taken.inc()
+        self._counted.inc()
         try:
-            return MessageProxy(dramatiq.Message.decode(data))
+            return HeldMessage(dramatiq.Message.decode(taken.data), taken)
         except dramatiq.errors.DecodeError:
-            log.exception("dropped what is not a message", bytes=len(data))
+            log.exception("dropped what is not a message", bytes=len(taken.data))
+            self._reader.settle(taken)
             return None
 
-    def ack(self, message: MessageProxy) -> None:  # noqa: ARG002 the name is Dramatiq's
+    def ack(self, message: MessageProxy) -> None:
+        self._reader.settle(message.taken)
         self._slots.release()
 
-    def nack(self, message: MessageProxy) -> None:  # noqa: ARG002 the name is Dramatiq's
-        self._slots.release()
+    def nack(self, message: MessageProxy) -> None:
+        self.ack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Puts messages that were not begun back at the head of their queues. Raises BrokerUnavailableError."""
-        by_queue: dict[str, list[bytes]] = {}
-        for message in messages:
-            by_queue.setdefault(message.queue_name, []).append(message.encode())
+        """Puts messages that were not begun back at the head of their queue."""
+        held = [message.taken for message in messages]
+        self._reader.put_back(held)
+        for _ in held:
             self._slots.release()
-        self._broker.push(by_queue, front=True)
 
     def close(self) -> None:
         self._reader.close()
