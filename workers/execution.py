@@ -75,7 +75,8 @@ class Executor:
             tracing.continue_from(task.traceparent),
             tracing.start_span(f"task {task.actor}", kind="consumer", attributes={"task": task.id}),
         ):
-            if self._stopping:
+            if self._stopping:  # it was claimed while the others were given back
+                await claims.give_back(self._system, {task.id: task.lease_token})
                 return
             TASK_WAIT_SECONDS.labels(task.actor).observe(max(0.0, task.waited_seconds))
             try:

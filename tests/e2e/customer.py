@@ -26,7 +26,11 @@ _DONE = """
             select from pending_events p join events e on (e.organization_id, e.id) = (p.organization_id, p.event_id)
             where e.subject = any ($1))
 """
-_TROUBLED = "select count(*) from tasks where subject = any ($1) and (attempts > 0 or deaths > 0)"
+_OPEN = """
+    select id, subject, actor, state, attempts, deaths, failures, now() - run_at as due from tasks
+    where subject = any ($1) and state <> 'done' limit 5
+"""
+_TROUBLED = "select actor, failures from tasks where subject = any ($1) and (attempts > 0 or deaths > 0)"
 
 
 @dataclass
@@ -65,13 +69,15 @@ class Customer:
 
     async def wait_until_done(self, ids: Sequence[str], seconds: float = 20) -> None:
         """Until each has its image, and all that follows from it has been done."""
-        async with asyncio.timeout(seconds):
-            while not await self.books.fetchval(_DONE, list(ids)):
-                await asyncio.sleep(0.02)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not await self.books.fetchval(_DONE, list(ids)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError([dict(row) for row in await self.books.fetch(_OPEN, list(ids))])
+            await asyncio.sleep(0.02)
 
-    async def troubled(self, ids: Sequence[str]) -> int:
-        """How many of their tasks failed a try or lost their worker."""
-        return int(await self.books.fetchval(_TROUBLED, list(ids)))
+    async def troubled(self, ids: Sequence[str]) -> list[str]:
+        """What went wrong with their tasks: tries that failed, workers that died."""
+        return [f"{row['actor']}: {row['failures']}" for row in await self.books.fetch(_TROUBLED, list(ids))]
 
     async def check(self, ids: Sequence[str]) -> None:
         """Nothing lost, nothing doubled, and each was told of under one id, signed."""

@@ -33,7 +33,7 @@ async def test_a_worker_that_is_told_to_stop_gives_its_tasks_back_with_no_count_
     os.kill(worker, signal.SIGTERM)
     await up.wait_for_another("worker-images", worker)
     await customer.wait_until_done(generations, seconds=10)
-    assert await customer.troubled(generations) == 0
+    assert await customer.troubled(generations) == []
     assert alive(children) == []
     await customer.check(generations)
 

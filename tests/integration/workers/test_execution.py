@@ -161,6 +161,24 @@ async def test_a_stop_gives_running_tasks_back_with_no_count_raised(
     assert await spine.status(generation) == "succeeded"
 
 
+async def test_a_task_that_is_claimed_while_the_others_are_given_back_goes_with_them(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    claim = claims.claim
+
+    async def slow(*arguments: object, **options: object) -> object:
+        claimed = await claim(*arguments, **options)  # type: ignore[arg-type]
+        await spine.executor.give_back()
+        return claimed
+
+    monkeypatch.setattr(claims, "claim", slow)
+    await spine.executor.run(ids)
+    row = (await spine.rows("select state, attempts, deaths from tasks where id = :id", id=ids[0]))[0]
+    assert tuple(row) == ("ready", 0, 0)
+
+
 async def test_an_executor_that_stops_takes_nothing_more(spine: Spine) -> None:
     await spine.accept()
     ids = await spine.dispatch(RENDER)
