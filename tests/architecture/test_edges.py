@@ -13,6 +13,7 @@ COMMITS = {"runtime/database.py"}
 CLOCKS = {
     "runtime/clock.py": "the two clocks",
     "cli/demo.py": "looks at a customer's watch",
+    "cli/checks/services.py": "asks the parts of an installation how they are",
     "cli/receiver.py": "looks at a customer's watch",
 }
 _NOW = re.compile(

@@ -54,17 +54,7 @@ class EmailChannel:
 
     async def send(self, mail: Mail) -> None:
         message = messages.build(mail)
-        client = aiosmtplib.SMTP(
-            hostname=self._server.host,
-            port=self._server.port,
-            use_tls=self._server.tls,
-            start_tls=self._server.starttls,
-            username=self._server.username,
-            password=self._server.password,
-            # Python's own choice asks the DNS, on the event loop.
-            local_hostname=socket.gethostname(),
-            timeout=self._timeout,
-        )
+        client = self._client()
         try:
             async with asyncio.timeout(self._timeout * 2):
                 await client.connect()
@@ -76,6 +66,30 @@ class EmailChannel:
             raise MessageRefusedError("the mail can't be sent as a message") from None
         finally:
             client.close()
+
+    async def check(self) -> None:
+        """Whether the server is there and lets us in; nothing is sent. Raises ChannelUnavailableError."""
+        client = self._client()
+        try:
+            await client.connect()
+            await _say_goodbye(client)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise _translated(error) from None
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self._server.host,
+            port=self._server.port,
+            use_tls=self._server.tls,
+            start_tls=self._server.starttls,
+            username=self._server.username,
+            password=self._server.password,
+            # Python's own choice asks the DNS, on the event loop.
+            local_hostname=socket.gethostname(),
+            timeout=self._timeout,
+        )
 
 
 async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
