@@ -209,7 +209,7 @@ def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if isinstance(told, errors.InternalError):
         log.error("a request failed", exc_info=error, path=request.scope.get("path_template", ""))
     elif isinstance(told, kinds.Unavailable):
-        log.warning("a request could not be served", code=told.code, error=type(error).__name__, exc_info=error)
+        log.warning("a request could not be served", code=told.code, error=type(error).__name__)
         request.scope["state"]["failed_by"] = error
     return respond(request.scope, told)
 

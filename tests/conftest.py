@@ -13,11 +13,15 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis
+import structlog
 
 from migrations import roles, upgrade
 from runtime.database import Database, SystemDatabase
 from runtime.services import EmbeddedServices
 from runtime.settings import Secret, Settings
+
+structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+"""Its own default draws tracebacks with colours and local variables, at a second each."""
 
 TEMPLATE = "atelier_template"
 MEMORY = Path("/dev/shm")

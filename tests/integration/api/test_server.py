@@ -1,0 +1,141 @@
+"""The API as a process of its own: how it starts, stops, and is replaced under load."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from api import server
+from cli.installation import to_environment
+from runtime.processes import Process, Supervisor
+
+BADGE = {"template": "badge", "input": {"label": "A+"}}
+
+
+@dataclass
+class Running:
+    supervisor: Supervisor
+    url: str
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        return self.supervisor.pids()["api"]
+
+    async def gone(self) -> str:
+        """How it ended, in the words of its supervisor, which then starts it again."""
+        async with asyncio.timeout(15):
+            while not self.said:
+                await asyncio.sleep(0.02)
+        return self.said[0]
+
+
+@pytest.fixture
+async def running(settings, tmp_path) -> AsyncIterator[Running]:
+    sockets = (server.bind(settings.host, 0), server.bind(settings.host, 0))
+    url = f"http://{settings.host}:{sockets[0].getsockname()[1]}"
+    said: list[str] = []
+    process = Process(
+        name="api",
+        argv=(sys.executable, "-m", "cli.main", "api"),
+        log=tmp_path / "api.log",
+        env={**os.environ, **to_environment(settings), "PYTHONWARNINGS": "default"},
+        sockets=sockets,
+    )
+    async with Supervisor(said.append) as supervisor:
+        await supervisor.start(process)
+        yield Running(supervisor, url, said)
+    for each in sockets:
+        each.close()
+
+
+async def test_what_is_under_way_at_sigterm_is_answered_and_the_status_is_0(running, organization):
+    async with aiohttp.ClientSession(running.url, headers=organization.headers) as client:
+        async with client.post("/v1/generations", json=BADGE) as answer:
+            generation_id = (await answer.json())["id"]
+        waiting = asyncio.create_task(client.post("/v1/generations", json=BADGE, headers={"Prefer": "wait=60"}))
+        async with client.get(f"/v1/generations/{generation_id}/stream") as stream:
+            await stream.content.readuntil(b"\n\n")
+            while (await count(client)) < 2:
+                await asyncio.sleep(0.02)
+            os.kill(running.pid, signal.SIGTERM)
+            assert await asyncio.wait_for(stream.content.read(), 5) == b""
+        async with await asyncio.wait_for(waiting, 5) as answer:
+            assert (answer.status, answer.headers["connection"]) == (202, "close")
+            assert (await answer.json())["status"] == "queued"
+    assert "ended with status 0" in await running.gone()
+
+
+async def count(client):
+    async with client.get("/v1/generations") as answer:
+        return len((await answer.json())["data"])
+
+
+@pytest.mark.slow
+async def test_replacing_the_process_under_load_fails_no_request(running, make_organization):
+    organization = await make_organization(plan="scale", grant=1_000_000)
+    statuses: Counter[int] = Counter()
+    pids = set()
+    stopping = asyncio.Event()
+
+    async def ask() -> None:
+        async with aiohttp.ClientSession(running.url, headers=organization.headers) as client:
+            while not stopping.is_set():
+                async with client.post("/v1/generations", json=BADGE) as answer:
+                    await answer.read()
+                    statuses[answer.status] += 1
+
+    clients = [asyncio.create_task(ask()) for _ in range(4)]
+    for _ in range(3):
+        pids.add(running.pid)
+        await running.supervisor.roll("api")
+    stopping.set()
+    await asyncio.gather(*clients)
+    assert len(pids) == 3
+    assert set(statuses) == {202}
+    assert running.said == []
+
+
+async def test_started_by_hand_it_listens_where_the_settings_say(settings, organization):
+    free = [server.bind(settings.host, 0) for _ in range(2)]
+    ports = [each.getsockname()[1] for each in free]
+    for each in free:
+        each.close()
+    names = ("ATELIER_PORT", "ATELIER_OPERATOR_PORT")
+    env = {**os.environ, **to_environment(settings), **dict(zip(names, map(str, ports), strict=True))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli.main", "api", env=env, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with aiohttp.ClientSession() as client:
+            for port in ports:
+                assert await answers(client, f"http://{settings.host}:{port}/health/ready")
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def answers(client, url):
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with client.get(url) as answer:
+                    return answer.status == 200
+            await asyncio.sleep(0.05)
+
+
+async def test_a_role_that_sees_everything_is_refused(settings, servers, database_name):
+    wrong = to_environment(settings) | {"ATELIER_DATABASE_URL": servers.database_url("postgres", database_name)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli.main", "api", env={**os.environ, **wrong}, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"superuser" in said
