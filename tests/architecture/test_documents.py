@@ -15,6 +15,16 @@ def test_a_page_made_from_the_code_is_up_to_date(name):
     assert (reference.DOCS / name).read_text() == reference.PAGES[name](), "`make fix` writes it anew"
 
 
+def test_a_stale_page_is_named_and_written_anew(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(reference, "DOCS", tmp_path)
+    (tmp_path / "settings.md").write_text("# Settings\n")
+    assert reference.main(["--check"]) == 1
+    assert "docs/settings.md is out of date" in capsys.readouterr().out
+    assert reference.main([]) == 0
+    assert reference.main(["--check"]) == 0
+    assert (tmp_path / "settings.md").read_text() == reference.settings_page()
+
+
 def test_every_setting_says_what_it_does():
     rows = re.findall(r"^\| `(\w+)` \| .* \| .* \| ?(.*) ?\|$", reference.settings_page(), re.MULTILINE)
     assert {name for name, _ in rows} == {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}

