@@ -38,6 +38,7 @@ NETWORK = {
     "cli/installation.py": "finds free ports and binds them",
     "cli/demo.py": "is a customer of the API",
     "cli/prove.py": "is many customers of the API",
+    "cli/checks/services.py": "asks the parts of an installation how they are",
     "cli/receiver.py": "is a customer's server",
     "runtime/telemetry/tracing.py": "sends spans to the collector",
     "domain/notifications/channels/email.py": "speaks SMTP",
