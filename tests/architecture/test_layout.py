@@ -1,5 +1,6 @@
 """Where things stand: one name for one module everywhere, tests that mirror the source, drivers behind protocols."""
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +89,9 @@ def test_a_file_named_for_no_module_is_named():
     assert strangers("api/routes", {"webhooks", "hooks"}, {"webhooks"}) == [
         "api/routes/hooks is named for no module of domain/"
     ]
+
+
+def test_what_coverage_leaves_out_is_there_and_is_short():
+    left_out = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["report"]["omit"]
+    assert [path for path in left_out if not (ROOT / path).exists()] == []
+    assert len(left_out) <= 8
