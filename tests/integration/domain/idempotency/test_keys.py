@@ -57,9 +57,7 @@ async def test_another_scope_and_another_organization_have_keys_of_their_own(
 
 async def test_work_that_failed_gives_its_key_back(database, organization, keyring):
     with pytest.raises(RuntimeError):
-        async with database.transaction(organization.id) as tx:
-            await keys.begin(tx, organization.id, key(), keyring)
-            raise RuntimeError
+        await _fail(database, organization, keyring)
     await keep(database, organization, keyring)
 
 
@@ -84,3 +82,9 @@ async def test_nobody_waits_for_more_than_two_seconds(database, organization, ke
 async def _begin(database, organization, keyring):
     async with database.transaction(organization.id) as tx:
         return await keys.begin(tx, organization.id, key(), keyring)
+
+
+async def _fail(database, organization, keyring):
+    async with database.transaction(organization.id) as tx:
+        await keys.begin(tx, organization.id, key(), keyring)
+        raise RuntimeError
