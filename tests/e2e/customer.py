@@ -67,7 +67,7 @@ class Customer:
             ):
                 await asyncio.sleep(0.002)
 
-    async def wait_until_done(self, ids: Sequence[str], seconds: float = 20) -> None:
+    async def wait_until_done(self, ids: Sequence[str], seconds: float = 60) -> None:
         """Until each has its image, and all that follows from it has been done."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not await self.books.fetchval(_DONE, list(ids)):
