@@ -150,11 +150,6 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(calls, "rb"), os.fdopen(answers, "wb", buffering=0)
 
 
-def start(init: bytes) -> Callable[[bytes], bytes]:
-    """The least of programs, to try a machine with: `init` and what it is sent come back."""
-    return init.__add__
-
-
 def main() -> None:
     calls, answers = _own_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides

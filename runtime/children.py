@@ -252,20 +252,11 @@ class ChildPool:
         return answer
 
     async def confinement(self) -> child.Confinement:
-        """What applies to this pool's children."""
+        """What of the confinement this machine allows, as a child has found by trying."""
         return (await self._slots[0].child()).confinement
 
     async def close(self) -> None:
         await asyncio.gather(*(slot.close() for slot in self._slots))
-
-
-async def capabilities(scratch: Path) -> child.Confinement:
-    """What of the confinement this machine allows, found by trying. Raises ChildDiedError when no child starts."""
-    pool = ChildPool("runtime.child", size=1, scratch=scratch)
-    try:
-        return await pool.confinement()
-    finally:
-        await pool.close()
 
 
 async def _end(task: asyncio.Task[_Child]) -> None:

@@ -149,13 +149,13 @@ def _put(value: Any, pointer: str, what: str) -> None:
 
 
 def _write(target: Path, body: bytes) -> None:
-    """Under its name the file is always whole; it is on the disk before the answer is given."""
-    partial_file = target.with_name(target.name + ".part")
-    with partial_file.open("wb") as file:
+    """It is on the disk before the answer is given."""
+    unfinished = rendering.unfinished(target)
+    with unfinished.open("wb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    partial_file.rename(target)
+    unfinished.rename(target)
 
 
 def _handle(renderer: _Renderer, call: bytes) -> bytes:
@@ -163,5 +163,5 @@ def _handle(renderer: _Renderer, call: bytes) -> bytes:
 
 
 def start(init: bytes) -> Callable[[bytes], bytes]:
-    os.environ["RAYON_NUM_THREADS"] = "1"  # one child per core; on a large machine Typst's threads would eat the limit
+    os.putenv("RAYON_NUM_THREADS", "1")  # one child per core; on a large machine Typst's threads would eat the limit
     return partial(_handle, _Renderer(rendering.decode(init, Setup)))

@@ -50,6 +50,17 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     detail: str
 
 
+def unfinished(target: Path) -> Path:
+    """Under this name a file is written; under its own it is always whole."""
+    return target.with_name(f"{target.name}.part")
+
+
+def discard(target: Path) -> None:
+    """What a child may have left that did not live to answer."""
+    target.unlink(missing_ok=True)
+    unfinished(target).unlink(missing_ok=True)
+
+
 def encode(message: object) -> bytes:
     return msgspec.msgpack.encode(message, enc_hook=str)
 

@@ -1,5 +1,6 @@
 """The template engine: draws a template with its input in a warm child process and leaves a finished file behind."""
 
+import asyncio
 import secrets
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,11 @@ async def render(pool: ChildPool, request: RenderRequest) -> Rendered:
     try:
         answer = await pool.call(rendering.encode(order))
     except ChildDiedError as error:
+        rendering.discard(order.target)
         raise RenderCrashedError(error.reason, error.detail) from error
+    except asyncio.CancelledError:
+        rendering.discard(order.target)
+        raise
     outcome = rendering.decode_outcome(answer)
     if isinstance(outcome, Refused):
         raise RenderRefusedError(outcome.code, outcome.detail)
