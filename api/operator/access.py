@@ -43,7 +43,7 @@ async def exchange(request: Request[Any, Any, Any]) -> Redirect | None:
     if PARAMETER not in request.query_params:
         return None
     rest = urlencode([pair for pair in parse_qsl(request.url.query) if pair[0] != PARAMETER])
-    path = "/" + quote(request.scope["path"].lstrip("/"))
+    path = here(request)
     name, value = _cookie(_token(request))
     secure = request.url.scheme == "https"
     cookie = Cookie(key=name, value=value, httponly=True, samesite="strict", secure=secure)
@@ -53,6 +53,11 @@ async def exchange(request: Request[Any, Any, Any]) -> Redirect | None:
         cookies=[cookie],
         headers={"cache-control": "no-store", "referrer-policy": "no-referrer"},
     )
+
+
+def here(connection: Connection) -> str:
+    """The address without its query; two slashes in front would be another host's."""
+    return "/" + quote(connection.scope["path"].lstrip("/"))
 
 
 def _token(connection: Connection) -> str:

@@ -93,7 +93,7 @@ def _refused(request: Request[Any, Any, Any], refusal: DomainError) -> Response[
     name = next((page for kind, page in named.items() if isinstance(refusal, kind)), None)
     if name is None or "text/html" not in request.headers.get("accept", ""):
         return problems.respond(request.scope, refusal)
-    context = {"refusal": refusal, "path": request.scope["path"]}
+    context = {"refusal": refusal, "path": access.here(request)}
     settings = request.app.state.resources.settings
     status = problems.status_of(type(refusal))
     return rendering.page(settings, name, context, status=status, headers=problems.headers(refusal))

@@ -1,8 +1,10 @@
 """Who gets in, and what a browser may keep and do."""
 
+import re
 from http.cookies import SimpleCookie
 
 import msgspec
+import yarl
 
 from runtime.settings import Secret
 from tests.integration.api.operator.conftest import BROWSER, words
@@ -43,6 +45,17 @@ async def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address(o
     assert operator.token not in page
     answer, _ = await operator.ask("/", authorization=f"Bearer {cookie.value}")
     assert answer.status == 401, "the cookie is not the token"
+
+
+async def test_the_token_is_sent_to_no_other_place(operator):
+    for path in ("//elsewhere.example", "///", "/trail///elsewhere.example", "/trail/%2f%2felsewhere.example"):
+        url = yarl.URL(operator.api.operator_url + path, encoded=True)
+        headers = {"accept": BROWSER}
+        async with operator.api.client.get(url, headers=headers, allow_redirects=False) as refused:
+            assert not re.search(r'action="(//|http)', await refused.text())
+        url = yarl.URL(f"{url}?token={operator.token}", encoded=True)
+        async with operator.api.client.get(url, headers=headers, allow_redirects=False) as sent:
+            assert not sent.headers.get("location", "/").startswith(("//", "http"))
 
 
 async def test_the_cookie_of_another_installation_opens_nothing(operator, settings):
