@@ -278,6 +278,16 @@ async def test_whichever_comes_first_of_cancel_and_success_decides_alone(first, 
     assert balance.available == await ledger.available()
 
 
+async def test_an_end_that_comes_twice_is_one_end(ledger):
+    """As when the death of a task is told after its generation was cancelled."""
+    task = await ledger.running()
+    await cancel(ledger, task.subject)
+    await ledger.die(task)
+    assert await ledger.status(task.subject) == "cancelled"
+    assert await ledger.moves(task.subject) == [("hold", 1), ("release", 1)]
+    assert "generation.failed" not in await ledger.facts(task.subject)
+
+
 async def test_every_end_leaves_one_settle_or_release(ledger):
     """Cancels and records of many generations, all at once."""
     tasks = [await ledger.running(input={"label": str(number)}) for number in range(10)]

@@ -1,5 +1,6 @@
 """Looking generations up, page by page and by what they are."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -50,7 +51,9 @@ async def test_a_scheduled_one_is_queued_from_its_time_on(ledger, listed, monkey
 
 async def test_a_project_a_status_and_a_time_narrow_the_list(ledger, listed):
     other = await ledger.generation()
+    await asyncio.sleep(0.002)  # a row's time has milliseconds
     moment = clock.machine()
+    await asyncio.sleep(0.002)
     mine = await ledger.generation(project="mine")
     running = (await ledger.started(other)).subject
     assert await listed(project="mine") == [mine]
