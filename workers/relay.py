@@ -16,7 +16,7 @@ from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
 from runtime import clock, database, failpoints, wakeups
 from runtime.settings import Settings
-from runtime.telemetry import logs
+from runtime.telemetry import logs, statements
 from workers import measuring, reactions
 from workers.actor import ACTORS
 
@@ -74,6 +74,7 @@ class Relay:
 
     async def _serve(self) -> None:
         connection = await database.connect(self._settings.database_system_url, name="atelier-relay", flush=False)
+        statements.watch(connection, self._settings.slow_statement, "relay")
         try:
             while not await connection.fetchval(_LEAD):
                 await self._pause(STANDBY_SECONDS)
@@ -105,7 +106,6 @@ class Relay:
     async def _step(self, connection: asyncpg.Connection) -> Step:
         with measuring.STEP_SECONDS.time():
             row = await connection.fetchrow(STEP, *self._arguments)
-        failpoints.hit("relay.after_commit")
         step = read_step(row)
         if step.messages:
             await self._send(step)
@@ -119,6 +119,7 @@ class Relay:
 
     async def _send(self, step: Step) -> None:
         """What cannot be sent now stays dispatched; nobody claims it, so it is ready again after some seconds."""
+        failpoints.hit("relay.after_commit")
         messages = list(_messages(step))
         try:
             await asyncio.to_thread(self._broker.enqueue_many, messages)
