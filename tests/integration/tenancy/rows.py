@@ -16,7 +16,7 @@ TENANT_TABLES: Final = {table.name: table for table in metadata.sorted_tables if
 
 _PREFIXES: Final = {
     "api_keys": "key", "assets": "ast", "audit_entries": "aud", "credit_entries": "ent", "deliveries": "dlv",
-    "delivery_attempts": "att", "events": "evt", "files": "fil", "generations": "gen", "notifications": "ntf",
+    "delivery_attempts": "att", "events": "evt", "files": "file", "generations": "gen", "notifications": "ntf",
     "webhook_endpoints": "whe",
 }  # fmt: skip
 _VALUES: Final[dict[str, dict[str, Any]]] = {

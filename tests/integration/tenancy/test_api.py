@@ -28,6 +28,7 @@ Rows = dict[str, dict[str, Any]]
 NAMED: Final = {
     "delivery_id": "deliveries",
     "endpoint_id": "webhook_endpoints",
+    "file_id": "files",
     "generation_id": "generations",
     "key_id": "api_keys",
 }
