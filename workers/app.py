@@ -169,6 +169,7 @@ async def _check_system_role(settings: Settings) -> None:
 async def _tools(settings: Settings, database: Database, group: Group) -> AsyncIterator[Tools]:
     scratch = engines.scratch(settings)
     await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(engines.sweep, scratch)
     renderers = _renderers(settings)
     client = outbound.create(settings)
     try:

@@ -12,6 +12,7 @@ from domain.generations.engines import template as template_engine
 from domain.generations.views import GenerationView
 from domain.idempotency.errors import KeyBusy, KeyReused
 from domain.idempotency.keys import Key
+from domain.subscriptions import credits
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
 from domain.templates.geometry import Output
@@ -96,6 +97,7 @@ async def accept(
             raise refusal from error
         raise
     if row is None or row["outcome"] == 0:
+        credits.MOVED.labels("hold").inc(PRICE)
         return Accepted(body, replayed=False)
     if row["outcome"] == 2:
         raise KeyReused

@@ -35,6 +35,7 @@ STORE_SECONDS = metrics.histogram("atelier_storage_put_seconds", "Time to put on
 REUSED = metrics.counter("atelier_images_reused_total", "Images handed out again instead of being drawn.")
 
 _STORE_PAUSE = timedelta(seconds=5)
+_LEFTOVER = timedelta(hours=1)
 _MAY_PASS = frozenset({"timeout", "host_busy", "dns_failed", "connect_failed", "connection_broken"})
 
 
@@ -70,6 +71,14 @@ async def render(
 def scratch(settings: Settings) -> Path:
     """Where files lie between the render child and the store: on the local store's own file system."""
     return settings.data_dir / "scratch"
+
+
+def sweep(folder: Path) -> None:
+    """Removes what workers that were killed have left in the scratch folder: whatever is older than any render."""
+    oldest = (clock.machine() - _LEFTOVER).timestamp()
+    for path in folder.iterdir():
+        if path.stat().st_mtime < oldest:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 async def _image(plan: Plan, studio: Studio) -> Image:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 
 import msgspec
 import pytest
@@ -200,3 +201,14 @@ async def test_an_operators_fonts_are_part_of_what_makes_an_image_the_same(studi
     (packs / "Extra.otf").write_bytes(b"not read before it is used")
     studio.settings = msgspec.structs.replace(settings, fonts_dir=packs)
     assert (await studio.render(studio.plan())).result.identity != plain.identity
+
+
+async def test_what_killed_workers_left_in_the_scratch_folder_is_swept(tmp_path: Path) -> None:
+    old, new, folder = tmp_path / "old.png", tmp_path / "new.png", tmp_path / "pictures"
+    folder.mkdir()
+    for path in (old, new, folder / "picture-1"):
+        path.write_bytes(b"x")
+    for path in (old, folder):
+        os.utime(path, (0, 0))
+    engines.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [new]
