@@ -12,7 +12,7 @@ from bench.faults import campaign, cases, report
 from bench.faults.campaign import Options
 from runtime.settings import Settings
 
-SHORT = Options(seed=0, seconds=12, gap=0.8, actions=("kill",), lease=3)
+SHORT = Options(seed=0, seconds=12, gap=0.8, actions=("kill",), everywhere=False, poisons=1, lease=3)
 
 
 def main() -> int:

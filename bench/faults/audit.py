@@ -5,12 +5,11 @@ product. What breaks a rule is a Breach, of the kinds of `cli/invariants.sql`.
 import asyncio
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from bench.faults.journal import Answered, Asked, Delivered, Struck, read
@@ -49,11 +48,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     answered: Sequence[Answered]
     delivered: Sequence[Delivered]
     struck: Sequence[Struck]
-    generations: Sequence[asyncpg.Record]
-    assets: Sequence[asyncpg.Record]
-    expected: Sequence[asyncpg.Record]
-    mails: Sequence[asyncpg.Record]
-    deaths: Sequence[asyncpg.Record]
+    generations: Sequence[Mapping[str, Any]]
+    assets: Sequence[Mapping[str, Any]]
+    expected: Sequence[Mapping[str, Any]]
+    mails: Sequence[Mapping[str, Any]]
+    deaths: Sequence[Mapping[str, Any]]
     dead: dict[str, int]
     broken: Sequence[Breach]
 
@@ -99,7 +98,7 @@ def recoveries(evidence: Evidence) -> list[float]:
     return sorted(_at(death) - struck[death["pid"]] for death in evidence.deaths if death["pid"] in struck)
 
 
-def _at(death: asyncpg.Record) -> float:
+def _at(death: Mapping[str, Any]) -> float:
     at: datetime = death["at"]
     return at.timestamp()
 
@@ -124,7 +123,7 @@ def _webhooks(evidence: Evidence) -> Iterator[Breach]:
         lines[line.id, line.hook, line.tenant].append(line)
     expected = {(row["id"], *_place(row["url"])): row for row in evidence.expected}
     for place, row in expected.items():
-        if not any(line.status < 300 for line in lines[place]):
+        if not any(line.status < 300 for line in lines.get(place, ())):
             yield Breach("lost", "every event was delivered", f"{row['type']} {row['id']} to {row['url']}")
     for place, came in lines.items():
         if place not in expected:

@@ -29,6 +29,8 @@ from runtime.settings import Settings
 TENANTS: Final = 5
 CREDIT: Final = 1_000_000
 MAIL: Final = "faults@atelier.example"
+MOST_OPEN: Final = 60
+"""Events and tasks under way, above which no new requests are sent."""
 REST: Final = 180.0
 """Seconds in which everything must have come to its end after the last blow."""
 
@@ -36,12 +38,16 @@ Tell = Callable[[str], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`seconds` of random blows, one each `gap` on average. `failpoint`: only the systematic part, of this one."""
+    """`actions` are those of the systematic part, `everywhere`: each failpoint in every process that has it. Then
+    `seconds` of random blows, one each `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random.
+    """
 
     seed: int
     seconds: float = 60.0
     gap: float = 1.5
     actions: tuple[str, ...] = ("kill", "raise")
+    everywhere: bool = True
+    poisons: int = 2
     lease: float = 10.0
     failpoint: str | None = None
 
@@ -159,7 +165,10 @@ class Torment:
         self.rested: float | None = None
 
     async def run(self) -> None:
-        watch = asyncio.create_task(observation.watch_balances(self._observed, self._drifted))
+        watching = {
+            asyncio.create_task(observation.watch_balances(self._observed, self._drifted)),
+            asyncio.create_task(self._throttle()),
+        }
         self._load.start()
         try:
             await self._systematic()
@@ -167,25 +176,28 @@ class Torment:
                 await self._random()
             await self._rest()
         finally:
-            watch.cancel()
-            await asyncio.wait([watch])
+            for watch in watching:
+                watch.cancel()
+            await asyncio.wait(watching)
 
     def drifts(self) -> list[Breach]:
         """Organizations whose balance was wrong at any moment."""
         return [Breach("balance", "a balance is right at every moment", name) for name in sorted(self._drifted)]
 
     async def _systematic(self) -> None:
-        wanted = cases.cases(self._options.failpoint, self._options.actions)
+        wanted = cases.cases(self._options.failpoint, self._options.actions, everywhere=self._options.everywhere)
         self._tell(f"{len(wanted)} cases: each failpoint in each process that has it")
         self.hits = await cases.carry_out(self._running, self._observed, wanted, self._folder, self._say_hit)
 
     async def _random(self) -> None:
         options = self._options
         blows = nemesis.plan(options.seed, options.seconds, options.gap)
-        self.poisons = nemesis.POISONS
+        self.poisons = options.poisons
         self._tell(f"{len(blows)} random blows within {options.seconds:g} s, {self.poisons} poisoned requests")
-        poisons = (self._nemesis.poison() for _ in range(self.poisons))
-        await asyncio.gather(self._nemesis.strike(blows), *poisons)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._nemesis.strike(blows))
+            for _ in range(self.poisons):
+                group.create_task(self._nemesis.poison())
 
     async def _rest(self) -> None:
         self._tell("waiting until everything has come to its end")
@@ -196,6 +208,11 @@ class Torment:
                 while await self._observed.open_work() or await self._still_open():
                     await asyncio.sleep(0.5)
                 self.rested = time.monotonic() - began
+
+    async def _throttle(self) -> None:
+        while True:
+            self._load.throttle(rest=await self._observed.open_work() > MOST_OPEN)
+            await asyncio.sleep(0.5)
 
     async def _still_open(self) -> int:
         """A second look: what the last task appended may have come in between."""

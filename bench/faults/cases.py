@@ -47,12 +47,12 @@ class Hit(NamedTuple):
     seconds: float | None
 
 
-def cases(failpoint: str | None, actions: Sequence[str]) -> list[Case]:
+def cases(failpoint: str | None, actions: Sequence[str], *, everywhere: bool) -> list[Case]:
     return [
         Case(name, action, process)
         for name, processes in PROCESSES.items()
         if failpoint in {None, name}
-        for process in processes
+        for process in (processes if everywhere else processes[:1])
         for action in actions
     ]
 

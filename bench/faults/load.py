@@ -33,14 +33,24 @@ class Load:
         self._seed = seed
         self._count = 0
         self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self._clients: list[asyncio.Task[None]] = []
         self.accepted = 0
 
     def start(self) -> None:
         self._clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
 
+    def throttle(self, *, rest: bool) -> None:
+        """While clients rest they send nothing new: a backlog would only make the round longer."""
+        if rest:
+            self._wanted.clear()
+        else:
+            self._wanted.set()
+
     async def stop(self) -> None:
         self._stopping.set()
+        self._wanted.set()
         await asyncio.gather(*self._clients)
 
     async def close(self) -> None:
@@ -69,6 +79,7 @@ class Load:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._random.uniform(*PAUSE)):
                     await self._stopping.wait()
+            await self._wanted.wait()
 
     async def _ask(self, path: str, body: dict[str, Any], *, tenant: int, key: str, what: str) -> str:
         self._journal.write(Asked(at=time.time(), key=key, what=what, tenant=tenant))

@@ -33,7 +33,6 @@ BLOWS: Final = {
 }
 """How often each is drawn. `kill` is SIGKILL, `stop` SIGTERM, `freeze` SIGSTOP until after the lease's end."""
 
-POISONS: Final = 2
 _POISON_PATIENCE: Final = 120.0
 
 
