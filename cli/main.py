@@ -23,6 +23,7 @@ examples:
   atelier prove                      200 images while workers are killed and Redis is wiped
   atelier api                        the API alone, as in production
   atelier worker --group images      one worker process for renders
+  atelier doctor                     check every part and say what to do
   atelier dead-letters list          what waits for a person
 
 Every setting is an ATELIER_… environment variable, or a line in .env: see docs/settings.md.
