@@ -49,7 +49,7 @@ class Reader(Protocol):
         """The message has been dealt with, whatever came of it; from any thread."""
 
     def put_back(self, taken: Sequence[Taken]) -> None:
-        """To the head of the queue, in this order; from any thread."""
+        """To the head of the queue, in this order; from any thread. Nothing more will be taken."""
 
     def close(self) -> None: ...
 
@@ -155,7 +155,7 @@ class QueueConsumer(Consumer):
         self.ack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Puts messages that were not begun back at the head of their queue."""
+        """Puts messages that were not begun back at the head of their queue, and takes no more."""
         held = [message.taken for message in messages]
         self._reader.put_back(held)
         for _ in held:

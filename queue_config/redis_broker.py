@@ -97,7 +97,9 @@ class RedisReader:
         """It left the list when it was taken."""
 
     def put_back(self, taken: Sequence[Taken]) -> None:
-        with contextlib.suppress(BrokerUnavailableError):
+        if not taken:
+            return
+        with contextlib.suppress(BrokerUnavailableError):  # then the ledger finds them
             self._broker.put_back(self._queue_name, [message.data for message in taken])
 
     def _rest(self, error: Exception) -> None:

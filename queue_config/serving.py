@@ -34,8 +34,10 @@ def stop_taking(worker: dramatiq.Worker) -> None:
     """Takes no more messages and gives back those not begun; what runs goes on."""
     for consumer in worker.consumers.values():
         consumer.stop()
-    for name, messages in _drain(worker).items():
-        worker.consumers[name].requeue_messages(messages)
+    waiting = _drain(worker)
+    for name, consumer in worker.consumers.items():
+        if consumer.consumer is not None:
+            consumer.requeue_messages(waiting.get(name, ()))
 
 
 def ailment(worker: dramatiq.Worker) -> str | None:

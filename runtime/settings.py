@@ -58,11 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slow_statement: float = 0.2
     """From how many seconds on a statement is logged and counted as slow."""
 
-    # Redis and the queue
+    # Redis, RabbitMQ and the queue
+    broker: Literal["redis", "rabbitmq", "stub"] = "redis"
+    """What carries messages to the workers; `stub` is for tests in one process. See `docs/brokers.md`."""
     redis_url: Secret = Secret("")
-    """Empty: `atelier up` starts its own server under `data_dir`."""
-    broker: Literal["redis", "stub"] = "redis"
-    """What carries messages to the workers; `stub` is for tests in one process."""
+    """Empty: `atelier up` starts its own server under `data_dir`, unless messages travel over RabbitMQ."""
+    rabbitmq_url: Secret = Secret("")
+    """`amqp://user:password@host:port/virtual-host`, or `amqps://` with TLS, where the broker is `rabbitmq`."""
 
     # keys that protect customers' data; `atelier up` makes them once and keeps them in `data_dir`
     encryption_keys: Secret = Secret("")
@@ -136,6 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError("ATELIER_LEASE_SECONDS must be at least 2, or leases end before they are renewed")
         if self.signing_key and len(self.signing_key) < 32:
             raise SettingsError("ATELIER_SIGNING_KEY is too short: give at least 32 characters")
+        if self.broker == "rabbitmq" and not self.rabbitmq_url.startswith(("amqp://", "amqps://")):
+            raise SettingsError("ATELIER_BROKER is rabbitmq: ATELIER_RABBITMQ_URL must begin with amqp:// or amqps://")
         defaults: dict[str, Any] = {
             "public_url": self.public_url.rstrip("/") or f"http://{self.host}:{self.port}",
             "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),

@@ -1,4 +1,4 @@
-"""What tests share: one PostgreSQL and one Redis per test process, one fresh, migrated database per test."""
+"""What tests share: one PostgreSQL, Redis and RabbitMQ per test process, one fresh, migrated database per test."""
 
 import asyncio
 import base64
@@ -19,6 +19,7 @@ from migrations import roles, upgrade
 from runtime.database import Database, SystemDatabase
 from runtime.services import EmbeddedServices
 from runtime.settings import Secret, Settings
+from tests.rabbitmq_server import RabbitmqServer
 
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 """Its own default draws tracebacks with colours and local variables, at a second each."""
@@ -52,6 +53,16 @@ def servers() -> Iterator[Servers]:
             yield found
         finally:
             runner.run(embedded.stop())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitmqServer]:
+    """Running, with whatever the last test has left in its queues; who harms it mends it."""
+    with tempfile.TemporaryDirectory(prefix="atelier-", dir=quickest_place()) as folder:
+        server = RabbitmqServer(Path(folder))
+        server.start()
+        yield server
+        server.close()
 
 
 def quickest_place() -> Path | None:

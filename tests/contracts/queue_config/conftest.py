@@ -6,6 +6,7 @@ import pytest
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from runtime.settings import Secret, Settings
+from tests.rabbitmq_server import RabbitmqServer
 from tests.redis_server import RedisServer
 
 BuildBroker = Callable[..., MessageBroker]
@@ -19,12 +20,17 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.kill()
 
 
-@pytest.fixture(params=["stub", "redis"])
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitmqServer) -> str:
+    return rabbitmq.url
+
+
+@pytest.fixture(params=["stub", "redis", "rabbitmq"])
 def new_broker(request: pytest.FixtureRequest) -> Iterator[BuildBroker]:
     """Builds brokers of one kind on the same (empty) queues."""
-    settings = Settings(broker="stub")
-    if request.param == "redis":
-        settings = Settings(broker="redis", redis_url=Secret(request.getfixturevalue("redis_url")))
+    kind = request.param
+    urls = {} if kind == "stub" else {f"{kind}_url": Secret(request.getfixturevalue(f"{kind}_url"))}
+    settings = Settings(broker=kind, **urls)
     built: list[MessageBroker] = []
 
     def new(*middleware: dramatiq.Middleware) -> MessageBroker:
