@@ -25,7 +25,7 @@ BODY_TIME: Final = 30.0
 OURS: Final = b"atelier"
 """How we sign everything we send (RFC 8586, CDN-Loop)."""
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_REQUEST_ID = re.compile(rb"(?!.*atl_)[A-Za-z0-9._:-]{1,64}")
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -131,6 +131,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, refusal: DomainError) -> None:
+        self._scope["state"]["problem"] = refusal.code
         body = problems.encode(refusal, self._scope["state"]["request_id"])
         head = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
         head += [(name.encode(), value.encode()) for name, value in problems.headers(refusal).items()]
@@ -142,6 +143,8 @@ class _Exchange:
         seconds = (self._answered or time.perf_counter()) - self._began
         route = self._scope.get("path_template") or "(none)"
         metrics.observe(route, self._scope["method"], self._status, seconds)
+        if self._status >= 400:
+            metrics.problems.labels(self._scope["state"].get("problem", "(none)")).inc()
         caller = self._scope.get("auth")
         logs.plain(
             __name__,
@@ -155,7 +158,7 @@ class _Exchange:
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    """The caller's own, when it is one that may be written into logs; else a new one."""
+    """The caller's own, when it is one that may be written into logs, and no API key by mistake; else a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else ids.new("req")
 

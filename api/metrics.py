@@ -8,7 +8,7 @@ from runtime.telemetry import metrics
 
 requests = metrics.counter("atelier_http_requests_total", "Requests answered", ["route", "method", "status"])
 seconds = metrics.histogram("atelier_http_request_seconds", "Time to the first byte of the answer", ["route", "method"])
-refused = metrics.counter("atelier_http_problems_total", "Answers that were problems", ["code"])
+problems = metrics.counter("atelier_http_problems_total", "Answers that were problems", ["code"])
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

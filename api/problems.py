@@ -163,6 +163,7 @@ def is_disconnect(error: BaseException) -> bool:
 
 
 def respond(scope: Scope, error: DomainError, fields: list[Field] | None = None) -> Response[bytes]:
+    scope["state"]["problem"] = error.code
     return Response(
         encode(error, request_id(scope), fields),
         status_code=status_of(type(error)),

@@ -93,7 +93,9 @@ class Executor:
         except Exception as error:
             log.exception("a try failed")
             outcome = await self._record_failure(task, actor, holding, f"{type(error).__name__}: {error}")
-        TASK_SECONDS.labels(task.actor, type(outcome).__name__.lower()).observe(time.perf_counter() - began)
+        seconds, kind = time.perf_counter() - began, type(outcome).__name__.lower()
+        TASK_SECONDS.labels(task.actor, kind).observe(seconds)
+        logs.plain(__name__, "task", outcome=kind, milliseconds=round(seconds * 1000, 2))
         failpoints.hit("worker.after_record")
 
     async def _try(self, task: Task, actor: Actor, holding: Holding) -> Outcome:

@@ -1,5 +1,7 @@
 """The credit ledger. A hold is ended once, by a settle or a release: a unique index sees to it."""
 
+from typing import Any
+
 import msgspec
 from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -8,6 +10,9 @@ from domain.subscriptions.errors import InsufficientCredits
 from domain.subscriptions.models import CreditAccount, CreditEntry
 from runtime import ids
 from runtime.database import Reader, SystemTransaction, Transaction
+from runtime.telemetry import metrics
+
+MOVED = metrics.counter("atelier_credits_total", "Credits that the ledger moved, by kind of entry.", ["kind"])
 
 MOVES = {
     "grant": ("granted", "available"),
@@ -38,6 +43,7 @@ async def hold(tx: Transaction, organization: str, generation_id: str, amount: i
     hold_id = ids.new("ent")
     entry = _entry(organization, "hold", amount, hold_id=hold_id, generation_id=generation_id)
     await tx.execute(insert(CreditEntry).values(entry | {"id": hold_id}))
+    MOVED.labels("hold").inc(amount)
     return hold_id
 
 
@@ -61,6 +67,7 @@ async def release(tx: Transaction, organization: str, *, hold_id: str, generatio
 async def grant(tx: SystemTransaction, organization: str, amount: int) -> None:
     """New credits for an organization; makes its account when there is none."""
     await tx.execute(insert(CreditEntry).values(_entry(organization, "grant", amount)))
+    MOVED.labels("grant").inc(amount)
     account = insert(CreditAccount).values(organization_id=organization, available=amount)
     await tx.execute(
         account.on_conflict_do_update(
@@ -82,9 +89,12 @@ async def balance(tx: Reader) -> Balance:
     return Balance(available=row.available, held=row.held, spent=row.spent, granted=-row.granted)
 
 
-async def _end_hold(tx: Transaction, entry: dict[str, object]) -> bool:
+async def _end_hold(tx: Transaction, entry: dict[str, Any]) -> bool:
     written = await tx.execute(insert(CreditEntry).values(entry).on_conflict_do_nothing())
-    return written.rowcount == 1
+    if written.rowcount != 1:
+        return False
+    MOVED.labels(entry["kind"]).inc(entry["amount"])
+    return True
 
 
 def _entry(
@@ -94,7 +104,7 @@ def _entry(
     *,
     hold_id: str | None = None,
     generation_id: str | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     from_account, to_account = MOVES[kind]
     return {
         "organization_id": organization,

@@ -4,19 +4,15 @@ import os
 import signal
 import time
 
-import pytest
-
 from tests.e2e.customer import Customer
 from tests.e2e.running import Up, alive, eventually
 
 
-@pytest.mark.parametrize("name", ["worker-images", "worker-io"])
-async def test_what_a_killed_worker_held_is_done_soon_and_nothing_is_doubled(
-    up: Up, customer: Customer, name: str
-) -> None:
+async def test_what_killed_workers_held_is_done_soon_and_nothing_is_doubled(up: Up, customer: Customer) -> None:
     generations = await customer.post_many(40)
     await customer.wait_until_running(generations)
-    os.kill(up.contract.pids[name], signal.SIGKILL)
+    for name in ("worker-images", "worker-io"):
+        os.kill(up.contract.pids[name], signal.SIGKILL)
     await customer.wait_until_done(generations, seconds=20)
     await customer.check(generations)
 
