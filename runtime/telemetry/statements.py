@@ -53,12 +53,9 @@ def install(engine: AsyncEngine, threshold: float, pool: str) -> None:
         if start is not None and error.statement:
             observe(error.statement, time.monotonic() - start, _name(error.original_exception))
 
-    def raw(query: Any) -> None:
-        observe(query.query, query.elapsed, query.exception and _name(query.exception))
-
     def connected(connection: Any, _: Any) -> None:
         if isinstance(connection.driver_connection, asyncpg.Connection):
-            connection.driver_connection.add_query_logger(raw)
+            watch(connection.driver_connection, threshold, pool)
 
     def observe(statement: str, seconds: float, error: str | None = None) -> None:
         if seconds >= threshold:
@@ -70,6 +67,16 @@ def install(engine: AsyncEngine, threshold: float, pool: str) -> None:
     event.listen(sync, "handle_error", failed)
     event.listen(sync, "connect", connected)
     _show_pool(engine, pool)
+
+
+def watch(connection: asyncpg.Connection, threshold: float, pool: str) -> None:
+    """One connection of the driver, as `install` does with an engine's."""
+
+    def ended(query: Any) -> None:
+        if query.elapsed >= threshold:
+            _report(pool, query.query, query.elapsed, query.exception and _name(query.exception))
+
+    connection.add_query_logger(ended)
 
 
 def _report(pool: str, statement: str, seconds: float, error: str | None) -> None:
