@@ -17,11 +17,14 @@ SECRETS = {
     "operator_token": "a-planted-operator-token-that-no-log-may-show",
 }
 
+LOST_AFTER = "2"
+"""Seconds until a message is taken for lost, so that tests that lose some need not wait for long."""
+
 
 @pytest.fixture(scope="session")
 def up() -> Iterator[Up]:
     folder = Path(tempfile.mkdtemp(prefix="atelier-", dir=quickest_place()))
-    started = Up(folder, **SECRETS)
+    started = Up(folder, dispatched_timeout=LOST_AFTER, **SECRETS)
     try:
         started.wait_until_ready()
         yield started
