@@ -103,8 +103,7 @@ class Link:
                 self._lost = False
                 log.info("RabbitMQ is reached again")
             await asyncio.wait((session.ended, self._closing), return_when=asyncio.FIRST_COMPLETED)
-            if session.ended.done():
-                raise BrokerUnavailableError(f"RabbitMQ is away: {session.ended.result()}")
+            session.check()
         finally:
             await session.close()
 
@@ -122,6 +121,7 @@ class Link:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 session = await asyncio.shield(self._session)
+                session.check()
                 return await act(session)
         except TimeoutError as error:
             if session is not None:

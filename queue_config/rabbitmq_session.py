@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,9 @@ DELIVERY_LIMIT: Final = 20
 _QUEUE: Final = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 _PROPERTIES: Final = pika.BasicProperties(delivery_mode=2, expiration=str(round(MESSAGE_LIFE * 1000)))
 _CLOSE_TIMEOUT: Final = 0.5
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+"""Otherwise it writes five lines for each try to connect; what there is to say is in the errors here."""
 
 
 class Receipt(NamedTuple):
@@ -111,6 +115,11 @@ class Session:
             raise
         return session
 
+    def check(self) -> None:
+        """Raises BrokerUnavailableError when it has ended."""
+        if self.ended.done():
+            raise BrokerUnavailableError(f"RabbitMQ is away: {self.ended.result()}")
+
     def end(self, reason: str) -> None:
         _resolve(self.ended, reason)
 
@@ -164,8 +173,7 @@ class Session:
 
     async def _or_end(self, answer: asyncio.Future[Any]) -> Any:
         await asyncio.wait((answer, self.ended), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise BrokerUnavailableError(f"RabbitMQ is away: {self.ended.result()}")
+        self.check()  # first: a message that no queue takes is returned, and confirmed all the same
         return answer.result()
 
     def _on_confirmed(self, frame: Any) -> None:
