@@ -53,7 +53,7 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers = scope["state"]["fields"] = dict(scope["headers"])
         request_id = _request_id(headers)
         scope["state"]["request_id"] = request_id
         exchange = _Exchange(scope, receive, send, self._draining)

@@ -42,11 +42,13 @@ class Once:
 
 async def key_of(request: Request, caller: Caller, *parts: bytes) -> Key | None:
     """`parts`: what of the request decides its effect, where that is not the whole body. Raises KeyMalformed."""
-    header = request.headers.get("idempotency-key")
+    header = request.fields.get(b"idempotency-key")
     if header is None:
         return None
     scope = f"{caller.environment} {request.method} {request.scope['path_template']}"
-    return keys.read(header, scope, request.scope["path"].encode(), *(parts or [await request.body()]))
+    return keys.read(
+        header.decode("latin-1"), scope, request.scope["path"].encode(), *(parts or [await request.body()])
+    )
 
 
 def respond(answer: Answer, *, replayed: bool = False) -> Response[Any]:

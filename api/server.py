@@ -40,11 +40,27 @@ _AFTER = "select * from feed_after($1, $2)"
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which leaves signals to whoever runs it: there are two of them in this process."""
+    """uvicorn's, which leaves signals to whoever runs it (there are two of them in this process), and sleeps until it
+    is stopped instead of looking ten times a second.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # sets the date that answers carry
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._stopped.wait()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopped.set()
 
     def stop_listening(self) -> None:
         for server in self.servers:
@@ -90,16 +106,19 @@ async def serve_on(
     api = _server(create_app(resources), resources.settings)
     inside = _server(create_operator_app(resources), resources.settings)
     serving = [asyncio.create_task(api.serve([public])), asyncio.create_task(inside.serve([operator]))]
+    stop = asyncio.create_task(stopping.wait())
     watch = asyncio.create_task(metrics.watch_event_loop("api"))
     try:
         await _until_started((api, inside), serving)
         activation.announce_ready()
         log.info("api ready", port=public.getsockname()[1], operator_port=operator.getsockname()[1])
-        await asyncio.wait([asyncio.create_task(stopping.wait()), *serving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
         await _drain(resources, api)
     finally:
-        api.should_exit = inside.should_exit = True
+        api.stop()
+        inside.stop()
         await asyncio.gather(*serving)
+        stop.cancel()
         watch.cancel()
 
 

@@ -198,7 +198,7 @@ async def _accept(
 
 async def _answer(request: Request, resources: Resources, caller: Caller, accepted: acceptance.Accepted) -> Ready:
     """What was accepted; or how it is at its end, where the caller would rather wait."""
-    seconds = waiting.preferred(request.headers.get("prefer"))
+    seconds = waiting.preferred(request.fields.get(b"prefer", b"").decode("latin-1"))
     if not seconds:
         return _accepted(accepted.body, 202, replayed=accepted.replayed)
     generation_id = _id_of.decode(accepted.body).id

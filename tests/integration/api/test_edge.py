@@ -180,4 +180,5 @@ async def test_requests_are_counted_by_route_and_never_by_address(api, organizat
     assert 'route="/v1/generations/{generation_id}",status="404"' in shown
     assert 'route="(none)",status="404"' in shown
     assert "atelier_http_request_seconds_bucket" in shown
+    assert 'atelier_http_problems_total{code="generation_not_found"}' in shown
     assert "gen_secret" not in shown
