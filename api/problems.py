@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap, Scope
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from api import errors, metrics
+from api import errors
 from domain import errors as kinds
 from domain.errors import DomainError, FieldError
 from runtime.telemetry import logs
@@ -84,7 +84,6 @@ def status_of(error: type[DomainError]) -> int:
 
 
 def encode(error: DomainError, request_id: str, fields: list[Field] | None = None) -> bytes:
-    metrics.problems.labels(error.code).inc()
     if fields is None:
         fields = [Field(detail=field.detail, pointer=field.pointer) for field in error.fields[:MOST_FIELDS]]
     return msgspec.json.encode(
