@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 
 from cli import demo, installation
-from cli.installation import Installation
+from cli.installation import Installation, Progress
+from runtime.processes import StartError
 from runtime.settings import Settings
 
 
@@ -24,14 +27,14 @@ async def _up(settings: Settings, *, show: bool, once: bool) -> int:
 
     extra = demo.ENVIRONMENT if show else {}
     async with installation.running(settings, progress, extra) as running:
-        _on_hangup(running)
         progress(f"ready: API {running.contract.base_url}, operators {running.contract.operator_url}")
-        if show:
-            async with demo.shown(running):
-                if not once:
-                    await _serve(running, stopping)
-        else:
-            await _serve(running, stopping)
+        async with _rolling_on_hangup(running, progress):
+            if show:
+                async with demo.shown(running):
+                    if not once:
+                        await _serve(running, stopping)
+            else:
+                await _serve(running, stopping)
         progress("stopping")
     progress("stopped")
     return 0
@@ -50,12 +53,25 @@ def _stop_signals() -> asyncio.Event:
     return stopping
 
 
-def _on_hangup(running: Installation) -> None:
-    rolls: set[asyncio.Task[None]] = set()
+@contextlib.asynccontextmanager
+async def _rolling_on_hangup(running: Installation, progress: Progress) -> AsyncIterator[None]:
+    """One roll at a time; one that is under way at the end is given up."""
+    wanted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wanted.set)
+    task = asyncio.create_task(_roll_for_ever(running, wanted, progress))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
-    def roll() -> None:
-        task = asyncio.get_running_loop().create_task(running.roll())
-        rolls.add(task)
-        task.add_done_callback(rolls.discard)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, roll)
+async def _roll_for_ever(running: Installation, wanted: asyncio.Event, progress: Progress) -> None:
+    while await wanted.wait():
+        wanted.clear()
+        progress("replacing every process by a new one")
+        try:
+            await running.roll()
+            progress("every process was replaced")
+        except (StartError, OSError) as error:
+            progress(f"not every process was replaced: {error}")

@@ -30,7 +30,7 @@ async def test_a_hangup_replaces_every_process_and_fails_nothing(up: Up, custome
         up.process.send_signal(signal.SIGHUP)
         for name in ROLLED:
             await up.wait_for_another(name, before[name])
-        await asyncio.sleep(0.5)
+        await eventually(lambda: "every process was replaced" in up.output)
         over.set()
         await asyncio.gather(*posting)
     await customer.wait_until_done(generations)

@@ -78,11 +78,14 @@ def test_one_image_is_shown_from_the_request_to_the_mail(shown: Shown) -> None:
 def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: Shown, again: Up) -> None:
     assert status_of(again, shown.generation) == "succeeded"
     assert stat.S_IMODE((again.data / contract.NAME).stat().st_mode) == 0o600
+    again.process.send_signal(signal.SIGHUP)  # a roll is under way, and is given up
+    assert status_of(again, shown.generation) == "succeeded"
     family = again.family()
     assert set(again.contract.pids.values()) <= {process.pid for process in family}
     assert again.stop() == 0, again.output
     assert alive(family) == []
     assert not (again.data / contract.NAME).exists()
+    assert "exception" not in again.log("up")
 
 
 def test_a_second_start_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:
