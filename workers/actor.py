@@ -5,11 +5,26 @@ from typing import Any
 
 import msgspec
 
+from domain.tasks.outcomes import Outcome
 from queue_config.queues import Queue
 from queue_config.retries import STANDARD, RetryPolicy
 from workers import tools
 
 Step = Callable[..., Awaitable[Any]]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The database steps of an actor for many tasks of several organizations at once, for the common case alone. They
+    run as atelier_system, in statements that join on (organization_id, id).
+
+    prepare(system, tasks) → plans; None where the actor's own `prepare` has to look.
+    fits(plan, outcome): whether `record` is for this end.
+    record(system, [(task, plan, outcome)]) → whether each task was still ours; one statement, fence included.
+    """
+
+    prepare: Step
+    fits: Callable[[Any, Outcome], bool]
+    record: Step
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +45,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     work: Step | None
     record: Step | None
     replay: Step | None
+    batch: Batch | None
 
 
 ACTORS: dict[str, Actor] = {}
@@ -43,12 +59,15 @@ def actor(
     work: Step | None = None,
     record: Step | None = None,
     replay: Step | None = None,
+    batch: Batch | None = None,
     policy: RetryPolicy = STANDARD,
 ) -> Actor:
     """Declares an actor, `module.verb`. An actor without work does its whole task in `prepare`'s transaction."""
-    for function in filter(None, (prepare, work, record)):
+    for function in filter(None, (prepare, work, record, *((batch.prepare, batch.record) if batch else ()))):
         tools.names(function)
-    declared = Actor(name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record, replay=replay)
+    declared = Actor(
+        name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record, replay=replay, batch=batch
+    )
     if ACTORS.setdefault(name, declared) is not declared:
         raise ValueError(f"two actors are called {name}")
     return declared

@@ -12,7 +12,7 @@ from pathlib import Path
 import dramatiq
 import uvloop
 
-from domain.generations import engines
+from domain.generations import batches, engines
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.email import EmailChannel
 from queue_config import serving
@@ -21,6 +21,7 @@ from queue_config.broker import build_broker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group
 from runtime import activation, failpoints, outbound
+from runtime.batching import Batcher
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
@@ -30,7 +31,8 @@ from runtime.wakeups import Nudge
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
 from workers.actor import ACTORS, Actor
-from workers.describing import describer
+from workers.batches import LARGEST
+from workers.describing import describer, many_describer
 from workers.execution import Executor
 from workers.holdings import Heartbeat
 from workers.relay import Relay
@@ -61,7 +63,7 @@ class Worker:
             await system.check_role()
             statements.install(database.engine, settings.slow_statement, "app")
             statements.install(system.engine, settings.slow_statement, "system")
-            tools = await cleanup.enter_async_context(_tools(settings, database, self._group))
+            tools = await cleanup.enter_async_context(_tools(settings, system, self._group))
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)
@@ -166,7 +168,7 @@ async def _check_system_role(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _tools(settings: Settings, database: Database, group: Group) -> AsyncIterator[Tools]:
+async def _tools(settings: Settings, system: SystemDatabase, group: Group) -> AsyncIterator[Tools]:
     scratch = engines.scratch(settings)
     await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
     await asyncio.to_thread(engines.sweep, scratch)
@@ -182,7 +184,6 @@ async def _tools(settings: Settings, database: Database, group: Group) -> AsyncI
         )
         yield Tools(
             settings=settings,
-            database=database,
             store=build_store(settings),
             outbound=client,
             renderers=renderers,
@@ -190,6 +191,8 @@ async def _tools(settings: Settings, database: Database, group: Group) -> AsyncI
             mail=EmailChannel(settings.smtp_url),
             urls=urls,
             describe=describer(urls),
+            describe_many=many_describer(urls),
+            find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
         )
     finally:
         await renderers.close()

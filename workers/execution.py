@@ -18,6 +18,7 @@ from runtime import clock, failpoints, ids
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
 from workers.actor import Actor
+from workers.batches import Batches
 from workers.holdings import Holding, Holdings
 from workers.tools import Tools
 
@@ -48,6 +49,7 @@ class Executor:
         self._tools = tools
         self._actors = actors
         self._stopping = False
+        self._batches = Batches(system, tools, actors)
 
     async def run(self, task_ids: Sequence[int]) -> None:
         """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
@@ -104,18 +106,30 @@ class Executor:
                 if await claims.finish(tx, task):
                     await self._tools.bind(actor.prepare)(tx, task)
             return Done()
-        async with self._database.transaction(task.organization_id) as tx:
-            plan = await self._tools.bind(actor.prepare)(tx, task)
+        plan = await self._prepare(task, actor)
         if plan is None:
             async with holding.recording(), self._database.transaction(task.organization_id) as tx:
                 await claims.finish(tx, task)
             return Done()
         outcome = await self._work(actor, plan)
         failpoints.hit("worker.before_record")
-        async with holding.recording(), self._database.transaction(task.organization_id) as tx:
+        async with holding.recording():
+            await self._record(task, actor, plan, outcome)
+        return outcome
+
+    async def _prepare(self, task: Task, actor: Actor) -> Any:
+        plan = await self._batches.prepare(task)
+        if plan is None:
+            async with self._database.transaction(task.organization_id) as tx:
+                plan = await self._tools.bind(actor.prepare)(tx, task)
+        return plan
+
+    async def _record(self, task: Task, actor: Actor, plan: Any, outcome: Outcome) -> None:
+        if await self._batches.record(task, plan, outcome):
+            return
+        async with self._database.transaction(task.organization_id) as tx:
             if await self._leave(tx, task, actor, outcome) and actor.record is not None:
                 await self._tools.bind(actor.record)(tx, task, plan, outcome)
-        return outcome
 
     async def _work(self, actor: Actor, plan: Any) -> Outcome:
         assert actor.work is not None  # noqa: S101 - for the type checker: the caller has looked

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from domain.generations.results import FindImage
 from domain.notifications.channels.base import Channel
-from domain.tasks.outcomes import Describe
+from domain.tasks.outcomes import Describe, DescribeMany
 from runtime.children import ChildPool
-from runtime.database import Database
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
@@ -21,7 +21,6 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """A function of an actor takes those that it names as keyword-only parameters."""
 
     settings: Settings
-    database: Database
     store: ObjectStore
     outbound: Outbound
     renderers: ChildPool
@@ -29,6 +28,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     mail: Channel
     urls: ObjectUrls
     describe: Describe
+    describe_many: DescribeMany
+    find_image: FindImage
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with its tools filled in."""

@@ -39,10 +39,15 @@ class PictureMissingError(Exception):
     """The input names a file that the organization does not have. The text is the pointer in the input."""
 
 
+def is_upload(reference: str) -> bool:
+    """Whether it names a file of the organization; else it is an address."""
+    return ids.is_id("file", reference)
+
+
 async def uploads(tx: Reader, template: str, given: dict[str, Any]) -> dict[str, Upload]:
     """File id → upload, for those files of the input that exist."""
     references = catalogue.pictures(catalogue.get(template), given).values()
-    wanted = [reference for reference in references if ids.is_id("file", reference)]
+    wanted = [reference for reference in references if is_upload(reference)]
     if not wanted:
         return {}
     query = select(FileRow.id, FileRow.storage_key, FileRow.sha256).where(FileRow.id.in_(wanted))
@@ -65,7 +70,7 @@ async def fetch(
     fetched: dict[str, Fetched] = {}
     for pointer, reference in references.items():
         to = folder / f"picture-{secrets.token_hex(8)}"
-        if ids.is_id("file", reference):
+        if is_upload(reference):
             if reference not in known:
                 raise PictureMissingError(pointer)
             fetched[pointer] = await _copy(store, known[reference], to)

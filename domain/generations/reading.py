@@ -1,9 +1,10 @@
 """Looking generations up. Every function reads inside the transaction's organization."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, tuple_
 
 from domain import pages
 from domain.generations import views
@@ -11,7 +12,7 @@ from domain.generations.errors import GenerationNotFound
 from domain.generations.models import AssetRow, GenerationRow
 from domain.generations.views import GenerationView, Status
 from runtime import clock
-from runtime.database import Reader
+from runtime.database import Reader, SystemTransaction
 from storage.addresses import ObjectUrls
 
 
@@ -28,6 +29,15 @@ async def one(tx: Reader, generation_id: str, urls: ObjectUrls) -> GenerationVie
     if row is None:
         raise GenerationNotFound
     return views.of_row(row, urls)
+
+
+async def many(
+    tx: SystemTransaction, wanted: Collection[tuple[str, str]], urls: ObjectUrls
+) -> dict[tuple[str, str], GenerationView]:
+    """By organization and id; of several organizations, as the system."""
+    key = tuple_(GenerationRow.organization_id, GenerationRow.id)
+    query = _all().add_columns(GenerationRow.organization_id).where(key.in_(wanted))
+    return {(row.organization_id, row.id): views.of_row(row, urls) for row in await tx.execute(query)}
 
 
 async def page(

@@ -1,11 +1,13 @@
 """Images that were made: adding them, and finding one that is wanted again."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 
 from domain.generations.models import AssetRow
 from domain.templates.geometry import Format
-from runtime.database import Reader, Transaction
+from runtime.database import Transaction
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,18 +23,15 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
-async def find(tx: Reader, identity: str) -> Image | None:
-    """An image of the same identity made for the transaction's organization before."""
-    query = (
-        select(
-            AssetRow.identity, AssetRow.storage_key, AssetRow.sha256, AssetRow.format, AssetRow.width, AssetRow.height,
-            AssetRow.bytes,
-        )
-        .where(AssetRow.identity == identity)
-        .limit(1)
-    )  # fmt: skip
-    row = (await tx.execute(query)).one_or_none()
-    return Image(**row._mapping, reused=True) if row else None  # noqa: SLF001 - SQLAlchemy's documented accessor
+class Wanted(msgspec.Struct, frozen=True):
+    """An image that may have been made for the organization before."""
+
+    organization_id: str
+    identity: str
+
+
+FindImage = Callable[[Wanted], Awaitable[Image | None]]
+"""A tool of actors: the image that was made before, marked as reused (`batches.find`, for many at once)."""
 
 
 async def add(tx: Transaction, organization: str, generation_id: str, asset_id: str, image: Image) -> None:

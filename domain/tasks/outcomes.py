@@ -1,13 +1,13 @@
 """What an actor is given and how its work may end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from domain.events import base, log
-from runtime.database import Reader
+from runtime.database import Reader, SystemDatabase
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -69,6 +69,9 @@ class Fail(msgspec.Struct, frozen=True):
 
 
 Outcome = Done | Retry | Snooze | Fail
+
+DescribeMany = Callable[[SystemDatabase, Sequence[tuple[str, base.Event]]], Awaitable[list[dict[str, Any]]]]
+"""The same for events of several organizations at once, each named with its organization."""
 
 Describe = Callable[[Reader, base.Event], Awaitable[dict[str, Any]]]
 """A tool of actors: how the thing that an event speaks of looks from outside, as the API would answer it."""

@@ -80,7 +80,7 @@ async def prepare(tx: Transaction, task: Task, *, describe: Describe) -> Plan | 
         endpoint_id=row.endpoint_id,
         message_id=row.event_id,
         url=row.url,
-        secrets=_active(row),
+        secrets=active_secrets(row.secret, row.previous_secret, row.previous_secret_until),
         body=row.body or await _build(tx, task, row, describe),
         tries=task.attempts,
         failing_since=row.failing_since,
@@ -221,10 +221,11 @@ def _of_task(task: Any) -> tuple[Any, ...]:
     return Delivery.event_id == task.event_id, Delivery.endpoint_id == task.target
 
 
-def _active(row: Row[*tuple[Any, ...]]) -> tuple[bytes, ...]:
-    if row.previous_secret and row.previous_secret_until > clock.machine():
-        return row.secret, row.previous_secret
-    return (row.secret,)
+def active_secrets(secret: bytes, previous: bytes | None, until: datetime | None) -> tuple[bytes, ...]:
+    """Encrypted; during a rotation the previous one too."""
+    if previous is not None and until is not None and until > clock.machine():
+        return secret, previous
+    return (secret,)
 
 
 async def _build(tx: Transaction, task: Task, row: Row[*tuple[Any, ...]], describe: Describe) -> bytes:

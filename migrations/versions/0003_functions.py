@@ -21,6 +21,8 @@ FILES = (
     "domain/tasks/dispatch.sql",
     "domain/tasks/claims.sql",
     "domain/generations/accept.sql",
+    "domain/generations/batches.sql",
+    "domain/webhooks/batches.sql",
     "domain/api_keys/authenticate.sql",
 )
 FOR_APP = (
@@ -34,7 +36,8 @@ FOR_APP = (
 FOR_SYSTEM = (
     "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
-    "authenticate_key", "feed_after",
+    "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
+    "keep_bodies", "record_deliveries",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

@@ -2,7 +2,7 @@
 executor. The fixtures here are imported by the conftest files of the folders that need them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
@@ -119,11 +119,13 @@ class Courier:
         self.described.append(event)
         return {"id": event.subject, "told": len(self.described), "text": "…é "}
 
+    async def describe_many(self, _: SystemDatabase, told: Sequence[tuple[str, Event]]) -> list[dict[str, Any]]:
+        return [await self.describe(cast("Reader", None), event) for _, event in told]
+
     def _tools(self) -> Tools:
         unused = cast("Any", None)
         return Tools(
             settings=self.settings,
-            database=self.database,
             store=unused,
             outbound=self.client,
             renderers=unused,
@@ -131,6 +133,8 @@ class Courier:
             mail=unused,
             urls=unused,
             describe=self.describe,
+            describe_many=self.describe_many,
+            find_image=unused,
         )
 
 

@@ -1,8 +1,8 @@
 """Making images."""
 
-from domain.generations import engines, lifecycle
+from domain.generations import batches, engines, lifecycle
 from queue_config import queues
-from workers.actor import actor
+from workers.actor import Batch, actor
 
 render = actor(
     lifecycle.RENDER,
@@ -11,6 +11,7 @@ render = actor(
     work=engines.render,
     record=lifecycle.finish,
     replay=lifecycle.replay,
+    batch=Batch(prepare=batches.start, fits=batches.fits, record=batches.record),
 )
 abandon = actor("generations.abandon", queue=queues.LIFECYCLE, prepare=lifecycle.abandon)
 withdraw = actor("generations.withdraw", queue=queues.LIFECYCLE, prepare=lifecycle.withdraw)

@@ -1,8 +1,8 @@
 """Deliveries of webhooks."""
 
-from domain.webhooks import deliveries
+from domain.webhooks import batches, deliveries
 from queue_config import queues, retries
-from workers.actor import actor
+from workers.actor import Batch, actor
 
 deliver = actor(
     deliveries.DELIVER,
@@ -12,5 +12,6 @@ deliver = actor(
     work=deliveries.send,
     record=deliveries.record,
     replay=deliveries.replay_dead,
+    batch=Batch(prepare=batches.prepare, fits=batches.fits, record=batches.record),
 )
 give_up = actor("webhooks.give_up", queue=queues.LIFECYCLE, prepare=deliveries.give_up)

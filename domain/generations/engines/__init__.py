@@ -9,18 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from domain.generations import pictures, results
+from domain.generations import pictures
 from domain.generations.engines import template as template_engine
 from domain.generations.engines.template import Rendered, RenderRequest
 from domain.generations.lifecycle import Plan
 from domain.generations.pictures import Fetched
-from domain.generations.results import Image
+from domain.generations.results import FindImage, Image, Wanted
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze
 from domain.templates import catalogue, typefaces
 from domain.templates.geometry import MEDIA_TYPES
 from runtime import clock, failpoints
 from runtime.children import ChildPool
-from runtime.database import Database
 from runtime.outbound import Outbound, OutboundError
 from runtime.settings import Settings
 from runtime.telemetry import metrics
@@ -45,15 +44,21 @@ class Studio(msgspec.Struct, frozen=True, kw_only=True):
     store: ObjectStore
     outbound: Outbound
     renderers: ChildPool
-    database: Database
+    find_image: FindImage
     settings: Settings
 
 
 async def render(
-    plan: Plan, *, store: ObjectStore, outbound: Outbound, renderers: ChildPool, database: Database, settings: Settings
+    plan: Plan,
+    *,
+    store: ObjectStore,
+    outbound: Outbound,
+    renderers: ChildPool,
+    find_image: FindImage,
+    settings: Settings,
 ) -> Outcome:
     """The image, stored: drawn now, or found when the same one was made before for the same organization."""
-    studio = Studio(store=store, outbound=outbound, renderers=renderers, database=database, settings=settings)
+    studio = Studio(store=store, outbound=outbound, renderers=renderers, find_image=find_image, settings=settings)
     try:
         return Done(await _image(plan, studio))
     except pictures.PictureMissingError as error:
@@ -96,8 +101,7 @@ async def _image(plan: Plan, studio: Studio) -> Image:
 
 async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched]) -> Image:
     identity = _identity(plan, fetched, studio.settings)
-    async with studio.database.read_only(plan.organization_id) as tx:
-        found = await results.find(tx, identity)
+    found = await studio.find_image(Wanted(plan.organization_id, identity))
     if found is not None and await _is_stored(studio.store, found.storage_key):
         REUSED.inc()
         return found

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -11,12 +12,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from domain.generations import acceptance, engines
+from domain.generations import acceptance, batches, engines
 from domain.generations.acceptance import Request
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.fake import FakeChannel
 from runtime import database as runtime_database
 from runtime import outbound
+from runtime.batching import Batcher
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
 from runtime.settings import Settings
@@ -25,7 +27,7 @@ from storage.factory import build_store
 from tests.integration.conftest import Organization, OrganizationFactory
 from workers import relay, tools
 from workers.actor import ACTORS
-from workers.describing import describer
+from workers.describing import describer, many_describer
 from workers.execution import Executor
 
 BADGE = {"label": "A1"}
@@ -117,7 +119,6 @@ async def spine(
     urls = ObjectUrls(base="http://127.0.0.1/assets", secret=settings.signing_key, ttl=timedelta(hours=1))
     made = tools.Tools(
         settings=settings,
-        database=database,
         store=build_store(settings),
         outbound=client,
         renderers=renderers,
@@ -125,6 +126,8 @@ async def spine(
         mail=mail,
         urls=urls,
         describe=describer(urls),
+        describe_many=many_describer(urls),
+        find_image=Batcher(partial(batches.find, system), largest=8),
     )
     connection = await runtime_database.connect(settings.database_system_url, name="test-relay")
     organization = await make_organization(notify_email="someone@customer.example")

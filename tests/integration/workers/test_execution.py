@@ -2,16 +2,22 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from domain.events import base
 from domain.generations import lifecycle
+from domain.generations.events import GenerationSucceeded
 from domain.tasks import claims
 from domain.tasks.outcomes import Done
-from runtime import failpoints
+from runtime import database, failpoints
+from tests.integration.conftest import OrganizationFactory
 from tests.integration.workers.conftest import Spine
 from workers.actor import ACTORS
+from workers.batches import Batches
+from workers.execution import Executor
 from workers.holdings import Heartbeat
 
 RENDER = lifecycle.RENDER
@@ -59,26 +65,79 @@ async def test_an_equal_request_is_not_drawn_again(spine: Spine) -> None:
     assert await spine.entries(second) == ["hold", "release"], "the free plan does not charge for it"
 
 
-async def test_a_worker_whose_lease_ran_out_cannot_record(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["batched", "one by one"])
+def records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs with records as they are, and with the batches left out."""
+    if request.param == "one by one":
+
+        async def never(*_: object) -> bool:
+            return False
+
+        monkeypatch.setattr(Batches, "record", never)
+    return str(request.param)
+
+
+async def test_a_worker_whose_lease_ran_out_cannot_record(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch, records: str
+) -> None:
     generation = await spine.accept()
     ids = await spine.dispatch(RENDER)
-    leave = claims.finish
-    passed: list[bool] = []
+    record = Executor._record
 
-    async def late(tx: object, task: object) -> bool:
+    async def late(self: Executor, *arguments: Any) -> None:
         await spine.expire_leases()
         await spine.step()
-        passed.append(await leave(tx, task))  # type: ignore[arg-type]
-        return passed[-1]
+        await record(self, *arguments)
 
-    monkeypatch.setattr(claims, "finish", late)
-    await spine.executor.run(ids)
-    monkeypatch.undo()
-    assert passed == [False]
+    with monkeypatch.context() as patch:
+        patch.setattr(Executor, "_record", late)
+        await spine.executor.run(ids)
     assert await spine.status(generation) == "running"
     assert await spine.entries(generation) == ["hold"]
     await spine.executor.run(ids)
     assert await spine.entries(generation) == ["hold", "settle"]
+
+
+async def test_a_batch_and_a_single_record_say_the_same(spine: Spine, records: str) -> None:
+    generation = await spine.accept()
+    await spine.drain()
+    event = (await spine.rows("select subject, version, data, causation_id from events where type like '%.succeeded'"))[
+        0
+    ]
+    asset = (await spine.rows("select id, generation_id, format, width, height from assets"))[0]
+    assert (event.subject, event.version) == (generation, GenerationSucceeded.version)
+    assert base.read("generation.succeeded", generation, event.data) == GenerationSucceeded(
+        subject=generation, asset=asset.id, credits=1, reused=False
+    )
+    assert tuple(asset)[1:] == (generation, "png", 256, 256)
+    row = (await spine.rows("select status, charged, reused, ended_at is not null from generations"))[0]
+    assert tuple(row) == ("succeeded", 1, False, True)
+
+
+async def test_a_batch_that_the_database_refuses_is_done_one_by_one(spine: Spine) -> None:
+    generations = [await spine.accept(input={"label": str(number)}) for number in range(3)]
+    owner = await database.connect(spine.settings.database_owner_url, name="test-owner")
+    await owner.execute("alter function record_images(jsonb) rename to record_images_away")
+    await owner.close()
+    await spine.drain()
+    assert [await spine.status(generation) for generation in generations] == ["succeeded"] * 3
+
+
+async def test_a_batch_of_many_organizations_keeps_them_apart(
+    spine: Spine, make_organization: OrganizationFactory
+) -> None:
+    owners = [await make_organization(name=f"Org {number}") for number in range(6)]
+    made = {await spine.accept(owner, input={"label": owner.id[-8:]}): owner.id for owner in owners for _ in range(2)}
+    await spine.drain()
+    rows = await spine.rows(
+        "select g.id, a.organization_id, c.organization_id, e.organization_id, a.storage_key from generations g "
+        "join assets a on a.generation_id = g.id join credit_entries c on c.generation_id = g.id "
+        "and c.kind in ('settle', 'release') join events e on e.subject = g.id and e.type = 'generation.succeeded'"
+    )
+    assert len(rows) == len(made)
+    for generation, *organizations, key in rows:
+        assert set(organizations) == {made[generation]}
+        assert key.startswith(f"o/{made[generation]}/")
 
 
 async def test_a_poison_task_ends_dead_after_three_deaths_and_its_customer_is_told(spine: Spine) -> None:

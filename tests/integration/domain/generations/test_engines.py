@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from PIL import Image
 
-from domain.generations import engines, pictures, results
+from domain.generations import batches, engines, pictures, results
 from domain.generations.engines import template as template_engine
 from domain.generations.lifecycle import Plan
+from domain.generations.results import Wanted
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze
 from domain.templates.geometry import Output
 from runtime import ids, outbound
@@ -26,9 +27,9 @@ CARD = "social-card"
 class Studio:
     """An engine with everything around it. `await studio.render(template="badge", input={…})`."""
 
-    def __init__(self, settings, database, organization, client) -> None:
+    def __init__(self, settings, system, organization, client) -> None:
         self.settings = settings
-        self.database = database
+        self.system = system
         self.organization = organization.id
         self.client = client
         self.store = LocalStore(settings.storage_dir)
@@ -42,11 +43,14 @@ class Studio:
             store=self.store,
             outbound=self.client,
             renderers=self.renderers,
-            database=self.database,
+            find_image=self.find_image,
             settings=self.settings,
         )
         assert list(self.scratch.iterdir()) == []
         return outcome
+
+    async def find_image(self, wanted: Wanted) -> results.Image | None:
+        return (await batches.find(self.system, [wanted]))[0]
 
     def plan(self, *, template: str = "badge", output: Output | None = None, uploads=None, **given: object) -> Plan:
         return Plan(
@@ -60,9 +64,9 @@ class Studio:
 
 
 @pytest.fixture
-async def studio(settings, database, organization):
+async def studio(settings, system, organization):
     async with outbound.Outbound(outbound.Policy(allow=outbound.networks("127.0.0.0/8")), total_timeout=5) as client:
-        made = Studio(settings, database, organization, client)
+        made = Studio(settings, system, organization, client)
         yield made
         await made.renderers.close()
 

@@ -1,0 +1,89 @@
+"""The two database steps of a render, for many generations of several organizations at once. What does not fit the
+common case is left to `lifecycle`, one by one.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import asyncpg
+import msgspec
+
+from domain.generations import pictures
+from domain.generations.lifecycle import Plan
+from domain.generations.results import Image, Wanted
+from domain.tasks.outcomes import Done, Outcome, Task
+from domain.templates import catalogue
+from domain.templates.geometry import Output
+from runtime import ids
+from runtime.database import SystemDatabase
+
+_START = "select * from start_generations($1, $2)"
+_FIND = "select * from find_images($1, $2)"
+_RECORD = "select * from record_images($1::jsonb)"
+
+
+async def start(system: SystemDatabase, tasks: Sequence[Task]) -> list[Plan | None]:
+    """As `lifecycle.start` for each. None: it has ended, or its input names uploads, which need its organization."""
+    rows = await system.call_many(_START, [task.organization_id for task in tasks], [task.subject for task in tasks])
+    started = {(row["organization_id"], row["id"]): row for row in rows}
+    return [_plan(task, started.get((task.organization_id, task.subject))) for task in tasks]
+
+
+async def find(system: SystemDatabase, wanted: Sequence[Wanted]) -> list[Image | None]:
+    """The images that were made before, for those that were."""
+    rows = await system.call_many(_FIND, [each.organization_id for each in wanted], [each.identity for each in wanted])
+    found = {(row["organization_id"], row["identity"]): row for row in rows}
+    return [_image(found.get((each.organization_id, each.identity))) for each in wanted]
+
+
+def fits(_plan: Plan, outcome: Outcome) -> bool:
+    """Whether `record` is for this end: a new image, which is nearly every one."""
+    return isinstance(outcome, Done) and isinstance(outcome.result, Image) and not outcome.result.reused
+
+
+async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outcome]]) -> list[bool]:
+    """As `lifecycle.finish` for each, in one flushed statement; false for a task that was not ours any more."""
+    text = msgspec.json.encode([_result(task, outcome) for task, _, outcome in ended]).decode()
+    ours = {row[0] for row in await system.call_many(_RECORD, text)}
+    return [task.id in ours for task, _, _ in ended]
+
+
+def _plan(task: Task, row: asyncpg.Record | None) -> Plan | None:
+    if row is None:
+        return None
+    template, request = row["template"], row["request"]
+    references = catalogue.pictures(catalogue.get(template), request["input"])
+    if any(pictures.is_upload(reference) for reference in references.values()):
+        return None
+    return Plan(
+        organization_id=task.organization_id,
+        generation_id=task.subject,
+        template=template,
+        input=request["input"],
+        output=msgspec.convert(request["output"], Output),
+        uploads={},
+    )
+
+
+def _image(row: asyncpg.Record | None) -> Image | None:
+    if row is None:
+        return None
+    fields = {name: row[name] for name in Image.__struct_fields__ if name != "reused"}
+    return Image(**fields, reused=True)
+
+
+def _result(task: Task, outcome: Outcome) -> dict[str, object]:
+    image: Image = cast(Done, outcome).result  # `fits` has looked
+    return {
+        "task": task.id,
+        "token": task.lease_token,
+        "organization": task.organization_id,
+        "generation": task.subject,
+        "asset": ids.new("ast"),
+        "entry": ids.new("ent"),
+        "event": ids.new("evt"),
+        "correlation": task.correlation_id,
+        "causation": task.event_id,
+        "traceparent": task.traceparent,
+        **msgspec.structs.asdict(image),
+    }

@@ -1,0 +1,69 @@
+-- What a worker does for several organizations' renders at once, as atelier_system. Each statement joins on
+-- (organization_id, id); nothing else crosses organizations.
+
+-- Marks generations running; those that have ended meanwhile are left out.
+create function start_generations(p_organizations text[], p_ids text[])
+returns table (organization_id text, id text, template text, request jsonb)
+language sql as $$
+    update generations g set status = 'running', started_at = coalesce(g.started_at, now())
+    from unnest(p_organizations, p_ids) as wanted (organization_id, id)
+    where (g.organization_id, g.id) = (wanted.organization_id, wanted.id)
+        and g.status in ('scheduled', 'queued', 'running')
+    returning g.organization_id, g.id, g.template, g.request
+$$;
+
+-- Images of these identities that were made before, at most one each.
+create function find_images(p_organizations text[], p_identities text[])
+returns table (
+    organization_id text, identity text, storage_key text, sha256 text, format text, width integer, height integer, bytes bigint
+)
+language sql stable as $$
+    select wanted.organization_id, found.identity, found.storage_key, found.sha256, found.format, found.width, found.height, found.bytes
+    from unnest(p_organizations, p_identities) as wanted (organization_id, identity)
+    cross join lateral (
+        select a.* from assets a
+        where a.organization_id = wanted.organization_id and a.identity = wanted.identity limit 1
+    ) found
+$$;
+
+-- The record of new images: fence, end, asset, charge and event of each, in one statement. Only what the fence returns
+-- feeds the rest. Answers the tasks that were still ours. Images that are handed out again are not for here: giving
+-- their credits back takes the lock of a balance, which would have to be taken in order.
+create function record_images(p_results jsonb) returns setof bigint
+language sql as $$
+    select set_config('synchronous_commit', 'on', true); -- a charge, and what was told, must survive
+    with r as (
+        select * from jsonb_to_recordset(p_results) as r (
+            task bigint, token bigint, organization text, generation text, asset text, entry text, event text,
+            identity text, storage_key text, sha256 text, format text, width integer, height integer, bytes bigint,
+            correlation text, causation text, traceparent text)
+    ), held as (
+        update tasks t set state = 'done', ended_at = now(), lease_until = null
+        from r where t.id = r.task and t.lease_token = r.token and t.state = 'running'
+        returning t.id
+    ), ended as (
+        update generations g set status = 'succeeded', ended_at = now(), charged = g.price
+        from r join held h on h.id = r.task
+        where (g.organization_id, g.id) = (r.organization, r.generation)
+            and g.status in ('scheduled', 'queued', 'running')
+        returning g.organization_id, g.id, g.hold_id, g.price
+    ), made as (
+        select r.*, e.hold_id, e.price from r join ended e on (e.organization_id, e.id) = (r.organization, r.generation)
+    ), stored as (
+        insert into assets (organization_id, id, generation_id, identity, storage_key, sha256, format, width, height, bytes)
+        select m.organization, m.asset, m.generation, m.identity, m.storage_key, m.sha256, m.format, m.width, m.height, m.bytes
+        from made m
+    ), settled as (
+        insert into credit_entries (organization_id, id, kind, from_account, to_account, amount, hold_id, generation_id)
+        select m.organization, m.entry, 'settle', 'held', 'spent', m.price, m.hold_id, m.generation from made m
+    ), said as (
+        insert into events (organization_id, id, type, version, subject, correlation_id, causation_id, traceparent, data)
+        select m.organization, m.event, 'generation.succeeded', 1, m.generation, m.correlation, m.causation, m.traceparent,
+            jsonb_build_object('asset', m.asset, 'credits', m.price, 'reused', false)
+        from made m
+    ), pending as (
+        insert into pending_events (event_id, organization_id, type)
+        select m.event, m.organization, 'generation.succeeded' from made m
+    )
+    select h.id from held h
+$$;

@@ -1,0 +1,102 @@
+"""The two database steps of a delivery, for many deliveries of several organizations at once. What does not fit the
+common case is left to `deliveries`, one by one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import asyncpg
+import msgspec
+
+from domain.tasks.outcomes import DescribeMany, Done, Outcome, Task
+from domain.webhooks import deliveries, payloads, transport
+from domain.webhooks.deliveries import Plan, Tried
+from runtime import ids
+from runtime.database import SystemDatabase
+
+_LOAD = "select * from load_deliveries($1, $2, $3)"
+_KEEP = "select * from keep_bodies($1, $2, $3)"
+_RECORD = "select * from record_deliveries($1::jsonb)"
+
+Bodies = Mapping[tuple[str, str], bytes]
+"""By organization and delivery."""
+
+
+async def prepare(system: SystemDatabase, tasks: Sequence[Task], *, describe_many: DescribeMany) -> list[Plan | None]:
+    """As `deliveries.prepare` for each. None: a replay, or an endpoint that is gone or disabled."""
+    first = [task for task in tasks if task.target]
+    rows = await system.call_many(
+        _LOAD,
+        [task.organization_id for task in first],
+        [task.event_id for task in first],
+        [task.target for task in first],
+    )
+    found = {(row["organization_id"], row["event_id"], row["endpoint_id"]): row for row in rows}
+    pairs = [(task, found.get((task.organization_id, task.event_id, task.target))) for task in tasks]
+    bodies = await _bodies(system, [(task, row) for task, row in pairs if row is not None], describe_many)
+    return [_plan(task, row, bodies) if row is not None else None for task, row in pairs]
+
+
+def fits(plan: Plan, outcome: Outcome) -> bool:
+    """Whether `record` is for this end: it arrived, and the endpoint was not failing before."""
+    return (
+        isinstance(outcome, Done)
+        and outcome.result.result.outcome is transport.Outcome.DELIVERED
+        and plan.failing_since is None
+    )
+
+
+async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outcome]]) -> list[bool]:
+    """As `deliveries.record` for each, in one flushed statement; false for a task that was not ours any more."""
+    text = msgspec.json.encode([_result(task, plan, outcome) for task, plan, outcome in ended]).decode()
+    ours = {row[0] for row in await system.call_many(_RECORD, text)}
+    return [task.id in ours for task, _, _ in ended]
+
+
+async def _bodies(
+    system: SystemDatabase, wanted: Sequence[tuple[Task, asyncpg.Record]], describe_many: DescribeMany
+) -> Bodies:
+    """Those that are kept already, and those that are built now and kept before anything is sent."""
+    bodies = {(row["organization_id"], row["id"]): row["body"] for _, row in wanted if row["body"] is not None}
+    new = [(task, row) for task, row in wanted if row["body"] is None]
+    if not new:
+        return bodies
+    described = await describe_many(system, [(task.organization_id, task.event) for task, _ in new])
+    built = [payloads.build(task.event, task.occurred_at, data) for (task, _), data in zip(new, described, strict=True)]
+    kept = await system.call_many(
+        _KEEP, [row["organization_id"] for _, row in new], [row["id"] for _, row in new], built
+    )
+    return bodies | {(row["organization_id"], row["id"]): row["body"] for row in kept}
+
+
+def _plan(task: Task, row: asyncpg.Record, bodies: Bodies) -> Plan | None:
+    body = bodies.get((row["organization_id"], row["id"]))
+    if body is None:  # deleted in between
+        return None
+    return Plan(
+        organization_id=task.organization_id,
+        delivery_id=row["id"],
+        endpoint_id=row["endpoint_id"],
+        message_id=row["event_id"],
+        url=row["url"],
+        secrets=deliveries.active_secrets(row["secret"], row["previous_secret"], row["previous_secret_until"]),
+        body=body,
+        tries=task.attempts,
+        failing_since=row["failing_since"],
+        traceparent=task.traceparent,
+    )
+
+
+def _result(task: Task, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    tried: Tried = cast(Done, outcome).result  # `fits` has looked
+    return {
+        "task": task.id,
+        "token": task.lease_token,
+        "organization": task.organization_id,
+        "delivery": plan.delivery_id,
+        "attempt": ids.new("att"),
+        "started_at": tried.started_at,
+        "duration_ms": tried.result.duration_ms,
+        "status_code": tried.result.status_code,
+        "response_body": tried.result.response_body,
+    }

@@ -1,0 +1,70 @@
+"""The database steps that an actor can do for many tasks at once: what arrives while one statement runs goes into the
+next. What a batch cannot do, or fails to do, is done task by task.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.tasks.outcomes import Outcome, Task
+from runtime.batching import Batcher
+from runtime.database import SystemDatabase
+from runtime.telemetry import logs, metrics
+from workers.actor import Actor
+from workers.tools import Tools
+
+log = logs.logger(__name__)
+
+LARGEST: Final = 64
+"""Tasks in one statement: enough to share a flush, few enough to keep locks short."""
+BATCHED = metrics.counter(
+    "atelier_batched_steps_total", "Database steps of tasks, by how they were done.", ["step", "how"]
+)
+
+_FAULTS: Final = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+Ended = tuple[Task, Any, Outcome]
+
+
+class Batches:
+    """Lives on the event loop of the actors."""
+
+    def __init__(self, system: SystemDatabase, tools: Tools, actors: Mapping[str, Actor]) -> None:
+        having = {name: actor.batch for name, actor in actors.items() if actor.batch is not None}
+        self._fits = {name: batch.fits for name, batch in having.items()}
+        self._prepare: dict[str, Batcher[Task, Any]] = {
+            name: Batcher(partial(tools.bind(batch.prepare), system), largest=LARGEST) for name, batch in having.items()
+        }
+        self._record: dict[str, Batcher[Ended, bool]] = {
+            name: Batcher(partial(tools.bind(batch.record), system), largest=LARGEST) for name, batch in having.items()
+        }
+
+    async def prepare(self, task: Task) -> Any | None:
+        """The plan; None when the actor's own `prepare` has to be asked."""
+        batcher = self._prepare.get(task.actor)
+        plan = None
+        if batcher is not None:
+            try:
+                plan = await batcher(task)
+            except _FAULTS as error:
+                log.warning("a batch of prepares failed; they are done one by one", error=type(error).__name__)
+        BATCHED.labels("prepare", "single" if plan is None else "batch").inc()
+        return plan
+
+    async def record(self, task: Task, plan: Any, outcome: Outcome) -> bool:
+        """Whether it is recorded, or was not ours to record any more. False when that is not known (the connection
+        broke): the fence of the single record finds out.
+        """
+        batcher = self._record.get(task.actor)
+        done = False
+        if batcher is not None and self._fits[task.actor](plan, outcome):
+            try:
+                await batcher((task, plan, outcome))
+                done = True
+            except _FAULTS as error:
+                log.warning("a batch of records failed; they are done one by one", error=type(error).__name__)
+        BATCHED.labels("record", "batch" if done else "single").inc()
+        return done
