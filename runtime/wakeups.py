@@ -27,6 +27,8 @@ FEED = "atelier_feed"
 """To the hubs: the feed has moved."""
 
 _PAUSE_AFTER_FAILURE = 1.0
+_BETWEEN_NOTIFICATIONS = 0.02
+"""A NOTIFY is a commit, so what comes within this time shares one; a publish is cheap enough for each."""
 _FAULTS = (RedisError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -61,6 +63,7 @@ class Nudge:
             self._again = False
             if not await self._publish():
                 await self._notify()
+                await asyncio.sleep(_BETWEEN_NOTIFICATIONS)
 
     async def _publish(self) -> bool:
         if self._redis is None or time.monotonic() < self._redis_away_until:

@@ -1,0 +1,70 @@
+"""What arrives while a call runs goes into the next one."""
+
+import asyncio
+
+import pytest
+
+from runtime.batching import Batcher
+
+
+class Doubling:
+    """Answers twice what it is asked; keeps the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, items) -> list[int]:
+        self.batches.append(list(items))
+        await self.gate.wait()
+        if 13 in items:
+            raise ValueError("unlucky")
+        return [2 * item for item in items]
+
+
+async def test_an_item_alone_does_not_wait_for_others() -> None:
+    run = Doubling()
+    assert await Batcher(run, largest=8)(1) == 2
+    assert run.batches == [[1]]
+
+
+async def test_what_arrives_during_a_call_goes_into_the_next_one_together() -> None:
+    run = Doubling()
+    run.gate.clear()
+    batcher = Batcher(run, largest=8)
+    first = asyncio.create_task(batcher(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(batcher(number)) for number in (2, 3, 4)]
+    await asyncio.sleep(0)
+    run.gate.set()
+    assert [await task for task in (first, *others)] == [2, 4, 6, 8]
+    assert run.batches == [[1], [2, 3, 4]]
+
+
+async def test_a_batch_is_not_larger_than_it_may_be() -> None:
+    run = Doubling()
+    batcher = Batcher(run, largest=2)
+    assert await asyncio.gather(*(batcher(number) for number in range(5))) == [0, 2, 4, 6, 8]
+    assert max(len(batch) for batch in run.batches) == 2
+
+
+async def test_an_error_is_everybodys_error_and_the_next_batch_goes_on() -> None:
+    batcher = Batcher(Doubling(), largest=8)
+    results = await asyncio.gather(batcher(1), batcher(13), return_exceptions=True)
+    assert [type(result) for result in results] == [ValueError, ValueError]
+    assert await batcher(2) == 4
+
+
+async def test_who_was_cancelled_does_not_disturb_the_others() -> None:
+    run = Doubling()
+    run.gate.clear()
+    batcher = Batcher(run, largest=8)
+    gone, stays = asyncio.create_task(batcher(1)), asyncio.create_task(batcher(2))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    run.gate.set()
+    assert await stays == 4
+    with pytest.raises(asyncio.CancelledError):
+        await gone
