@@ -27,4 +27,6 @@ def settings_of(given: Settings) -> Settings:
         database_system_url=Secret(running.database_url),
         database_owner_url=settings_module.as_role(running.database_url, roles.OWNER),
         redis_url=given.redis_url or Secret(running.redis_url),
+        rabbitmq_url=given.rabbitmq_url or Secret(running.rabbitmq_url),
+        broker="rabbitmq" if running.rabbitmq_url else given.broker,
     )

@@ -21,6 +21,9 @@ class Contract(msgspec.Struct, kw_only=True):
     database_url: str
     """libpq's form, role atelier_system."""
     redis_url: str
+    """Empty where messages travel over RabbitMQ and no Redis was given for the wake-ups."""
+    rabbitmq_url: str = ""
+    """Empty where they travel over Redis."""
     mail_dir: str
     storage_dir: str
     pids: dict[str, int]

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,13 +61,21 @@ def _checks(subject: Subject) -> list[tuple[str, Check, str]]:
         ("settings", configuration.settings, "see docs/settings.md"),
         ("installation", services.installation, "see the logs in the data folder"),
         base,
-        ("Redis", services.queue, "is it running, and is ATELIER_REDIS_URL right?"),
+        *_brokers(subject.settings),
         ("storage", services.store, "make the folder writable, or set ATELIER_STORAGE_DIR"),
         ("mail", services.mail, "correct ATELIER_SMTP_URL"),
         ("rendering", rendering.children, "look at the error; `make setup` installs what is missing"),
         ("fonts", rendering.fonts, "install the package anew"),
         ("outbound", configuration.outbound_policy, "correct ATELIER_OUTBOUND_ALLOW"),
     ]
+
+
+def _brokers(settings: Settings) -> Iterator[tuple[str, Check, str]]:
+    """Beside RabbitMQ, Redis may carry the wake-ups."""
+    if settings.broker == "rabbitmq":
+        yield "RabbitMQ", services.rabbitmq, "is it running, and is ATELIER_RABBITMQ_URL right?"
+    if settings.broker != "rabbitmq" or settings.redis_url:
+        yield "Redis", services.queue, "is it running, and is ATELIER_REDIS_URL right?"
 
 
 def _text(findings: Sequence[Finding]) -> str:

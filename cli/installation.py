@@ -125,7 +125,7 @@ async def _services(
         progress=progress,
         changed=changed,
         postgres=not settings.database_url,
-        redis=not settings.redis_url,
+        redis=not settings.redis_url and settings.broker != "rabbitmq",
     )
     return await cleanup.enter_async_context(services)
 
@@ -215,6 +215,7 @@ def _contract(settings: Settings, keys: secrets_file.DemoKeys, sockets: Sockets)
         metrics_urls=[f"http://{settings.host}:{port}/metrics" for port in metrics_ports],
         database_url=str(settings.database_system_url),
         redis_url=str(settings.redis_url),
+        rabbitmq_url=str(settings.rabbitmq_url) if settings.broker == "rabbitmq" else "",
         mail_dir=str(settings.mail_dir),
         storage_dir=str(settings.storage_dir),
         pids={},

@@ -1,5 +1,5 @@
-"""`atelier prove`: 200 images, each asked for twice under one Idempotency-Key, while a worker is killed and Redis is
-wiped; then an audit by SQL, by files and by what the webhook receiver saw.
+"""`atelier prove`: 200 images, each asked for twice under one Idempotency-Key, while a worker is killed and Redis, or
+RabbitMQ, is wiped; then an audit by SQL, by files and by what the webhook receiver saw.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from cli import audit, demo, installation
 from cli.audit import Verdict
 from cli.installation import Installation
 from cli.receiver import Received, Receiver
+from queue_config import queues
+from queue_config.rabbitmq_broker import RabbitmqBroker
 from runtime.settings import Settings
 
 AT_ONCE = 8
@@ -96,9 +98,25 @@ async def _harm(running: Installation, milestones: Sequence[asyncio.Event], prog
         os.kill(running.pids()[name], signal.SIGKILL)
     progress("killed both workers (SIGKILL)")
     await milestones[1].wait()
-    async with redis.asyncio.Redis.from_url(running.settings.redis_url) as broker:
+    progress(await _wipe(running.settings))
+
+
+async def _wipe(settings: Settings) -> str:
+    """Takes all that the broker has; says how."""
+    if settings.broker == "rabbitmq":
+        await asyncio.to_thread(_delete_queues, settings)
+        return "wiped RabbitMQ (deleted its queues)"
+    async with redis.asyncio.Redis.from_url(settings.redis_url) as broker:
         await broker.flushall()
-    progress("wiped Redis (FLUSHALL)")
+    return "wiped Redis (FLUSHALL)"
+
+
+def _delete_queues(settings: Settings) -> None:
+    broker = RabbitmqBroker(settings.rabbitmq_url, queues.QUEUES)
+    try:
+        broker.delete_queues()
+    finally:
+        broker.close()
 
 
 async def _post(session: aiohttp.ClientSession, number: int) -> str:

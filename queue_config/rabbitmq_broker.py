@@ -46,6 +46,18 @@ class RabbitmqBroker(MessageBroker):
     def flush(self, queue_name: str) -> None:
         self._link.call(lambda session: session.purge(queue_name))
 
+    def delete_queues(self) -> None:
+        """As if RabbitMQ had lost them: whoever takes from them or sends to them declares them anew."""
+        self._link.call(lambda session: session.delete(self.queues))
+
+    def server_version(self) -> tuple[int, ...]:
+        """Raises BrokerUnavailableError."""
+
+        async def version(session: Session) -> tuple[int, ...]:
+            return session.server_version
+
+        return self._link.call(version)
+
     def close(self) -> None:
         self._link.close()
 

@@ -18,6 +18,7 @@ from runtime.telemetry import logs
 log = logs.logger(__name__)
 
 ANSWER_TIMEOUT: Final = 0.9
+OPEN_TIMEOUT: Final = 5.0
 RECONNECT_WAIT: Final = 0.25
 STOP_TIMEOUT: Final = 2.0
 
@@ -94,10 +95,12 @@ class Link:
             self._session = self._loop.create_future()
 
     async def _live(self) -> None:
-        session = await Session.open(self._parameters, self._queue_names)
+        session: Session | None = None
         try:
-            for join in list(self._joined):
-                await join(session)
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                session = await Session.open(self._parameters, self._queue_names)
+                for join in list(self._joined):
+                    await join(session)
             self._session.set_result(session)
             if self._lost:
                 self._lost = False
@@ -105,7 +108,8 @@ class Link:
             await asyncio.wait((session.ended, self._closing), return_when=asyncio.FIRST_COMPLETED)
             session.check()
         finally:
-            await session.close()
+            if session is not None:
+                await session.close()
 
     def _fail(self, error: Exception) -> None:
         base.failures.labels("connect").inc()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -158,6 +159,14 @@ class Session:
 
     async def purge(self, queue_name: str) -> None:
         await self._ask(self._sender.queue_purge, PREFIX + queue_name)
+
+    async def delete(self, queue_names: Iterable[str]) -> None:
+        for name in queue_names:
+            await self._ask(self._sender.queue_delete, PREFIX + name)
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in re.findall(r"\d+", self._connection.server_properties["version"])[:3])
 
     async def _open_channel(self) -> Any:
         opened = asyncio.get_running_loop().create_future()

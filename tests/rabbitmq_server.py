@@ -56,11 +56,19 @@ class RabbitmqServer:
         }
 
     def start(self) -> None:
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """It dies with the thread that launched it, lest a killed test leaves it behind."""
         command = ["setpriv", "--pdeathsig", "KILL", "--", str(self._program)]
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 command, env=self._environment, stdout=output, stderr=output, start_new_session=True
             )
+
+    def wait_until_ready(self) -> None:
+        assert self._process
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
             assert self._process.poll() is None, (self._folder / "output").read_text()

@@ -1,4 +1,4 @@
-"""Redis, the store, the mail server, and the processes and ports of an installation on this machine."""
+"""Redis, RabbitMQ, the store, the mail server, and the processes and ports of an installation on this machine."""
 
 import asyncio
 import os
@@ -13,12 +13,15 @@ from cli.checks.finding import Finding, Subject, bad, good, note
 from cli.contract import Contract
 from domain.notifications.channels.email import EmailChannel
 from domain.notifications.errors import ChannelError
+from queue_config.rabbitmq_broker import RabbitmqBroker
 from runtime.embedded import redis as embedded_redis
 from runtime.settings import Settings
 from storage.factory import build_store
 
 TIMEOUT: Final = 5.0
 LEAST_SPACE: Final = 1024**3
+LEAST_RABBITMQ: Final = (3, 10)
+"""Whose quorum queues let messages expire."""
 
 
 async def queue(subject: Subject) -> list[Finding]:
@@ -32,6 +35,21 @@ async def queue(subject: Subject) -> list[Finding]:
         await client.ping()
         version = (await client.info("server"))["redis_version"]
     return [good("Redis", f"{version} answers")]
+
+
+async def rabbitmq(subject: Subject) -> list[Finding]:
+    broker = RabbitmqBroker(subject.settings.rabbitmq_url, ())
+    try:
+        version = await asyncio.to_thread(broker.server_version)
+    finally:
+        await asyncio.to_thread(broker.close)
+    if version < LEAST_RABBITMQ:
+        return [bad("RabbitMQ", f"{_dotted(version)} answers", f"install {_dotted(LEAST_RABBITMQ)} or newer")]
+    return [good("RabbitMQ", f"{_dotted(version)} answers")]
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 async def store(subject: Subject) -> list[Finding]:

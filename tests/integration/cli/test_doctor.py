@@ -182,6 +182,22 @@ async def test_redis_says_its_version_and_its_absence_is_told(settings):
     assert states(await services.queue(of(settings, redis_url=Secret("")))) == ["bad"]
 
 
+async def test_rabbitmq_says_its_version_and_redis_is_not_missed(settings, rabbitmq):
+    """Without a queue of its own, which would be a change."""
+    given = {"broker": "rabbitmq", "rabbitmq_url": Secret(rabbitmq.url), "redis_url": Secret("")}
+    found = await doctor.examine(of(settings, **given).settings)
+    assert states(found, "RabbitMQ") == ["good"]
+    assert states(found, "Redis") == []
+
+
+async def test_a_rabbitmq_that_is_away_is_told_and_no_password_with_it(settings):
+    nowhere = of(settings, broker="rabbitmq", rabbitmq_url=Secret("amqp://me:correct-horse@127.0.0.1:1/"))
+    found = [each for each in await doctor.examine(nowhere.settings) if each.part in {"RabbitMQ", "Redis"}]
+    assert states(found) == ["bad", "good"]
+    assert "ATELIER_RABBITMQ_URL" in says(found)
+    assert "correct-horse" not in says(found)
+
+
 async def test_a_store_is_written_to(settings, tmp_path):
     assert states(await services.store(of(settings))) == ["good"]
     assert states(await services.store(of(settings, storage="memory"))) == ["note"]
@@ -286,3 +302,7 @@ def test_a_running_installation_is_found_by_its_contract(tmp_path):
     assert subject.settings.database_url == "postgresql://atelier_app@/atelier?host=/run/x"
     assert subject.settings.database_system_url == written.database_url
     assert (subject.settings.redis_url, subject.settings.storage_dir) == (written.redis_url, tmp_path / "s")
+    assert subject.settings.broker == "redis"
+    contract.write(tmp_path, msgspec.structs.replace(written, redis_url="", rabbitmq_url="amqp://me@host"))
+    settings = doctor.subject_of(Settings(data_dir=tmp_path)).settings
+    assert (settings.broker, settings.rabbitmq_url, settings.redis_url) == ("rabbitmq", "amqp://me@host", "")

@@ -73,6 +73,8 @@ def test_the_switches_of_tests_are_settings_too():
         ({"port": "8001"}, "ATELIER_OPERATOR_PORT"),
         ({"lease_seconds": "1"}, "ATELIER_LEASE_SECONDS must be at least 2"),
         ({"signing_key": "short"}, "ATELIER_SIGNING_KEY is too short"),
+        ({"broker": "rabbitmq"}, "ATELIER_RABBITMQ_URL must begin with amqp://"),
+        ({"broker": "rabbitmq", "rabbitmq_url": "http://queue"}, "ATELIER_RABBITMQ_URL must begin with amqp://"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(given, said):
@@ -110,6 +112,7 @@ def test_the_settings_show_no_secret_when_printed():
         signing_key="hunter2" * 8,
         encryption_keys="a:hunter2",
         redis_url="redis://:hunter2@cache",
+        rabbitmq_url="amqp://atelier:hunter2@queue",
         operator_token="hunter2",
     )
     assert "hunter2" not in repr(found)
