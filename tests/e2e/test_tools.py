@@ -63,7 +63,8 @@ def test_a_shim_for_a_python_that_is_not_there_is_passed_over(bare_machine, tmp_
 
 def test_where_nothing_may_be_skipped_a_skipped_test_fails(tmp_path):
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it():\n    pytest.skip('no browser')\n")
-    pytest_ = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    pytest_ = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tmp_path)
     environment = {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     assert run(*pytest_, cwd=tmp_path, **environment).returncode == 0
     refused = run(*pytest_, "-p", "tests.no_skips", cwd=tmp_path, **environment)
