@@ -49,12 +49,13 @@ def to(actor: Actor, *, of: Actor | None = None, targets: str | None = None, sch
 
 
 tell_endpoints = to(webhooks.deliver, targets="webhook_targets")
+tell_people = to(notifications.mail, targets="mail_targets")
 
 REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
     GenerationAccepted: (to(generations.render, scheduled=True), tell_endpoints),
     GenerationRetried: (to(generations.render), tell_endpoints),
-    GenerationSucceeded: (tell_endpoints, to(notifications.mail)),
-    GenerationFailed: (tell_endpoints, to(notifications.mail)),
+    GenerationSucceeded: (tell_endpoints, tell_people),
+    GenerationFailed: (tell_endpoints, tell_people),
     GenerationCancelled: (to(generations.withdraw), tell_endpoints),
     TaskDied: (
         to(generations.abandon, of=generations.render),

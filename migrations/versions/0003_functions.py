@@ -16,6 +16,7 @@ FILES = (
     "domain/events/ids.sql",
     "domain/events/feed.sql",
     "domain/webhooks/targets.sql",
+    "domain/notifications/targets.sql",
     "domain/tasks/expansion.sql",
     "domain/tasks/recovery.sql",
     "domain/tasks/dispatch.sql",
@@ -37,7 +38,7 @@ FOR_SYSTEM = (
     "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
-    "keep_bodies", "record_deliveries",
+    "keep_bodies", "record_deliveries", "mail_targets",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

@@ -65,7 +65,7 @@ APP_CALLS: Final = {
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
     "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "expand_batch", "expand_events",
-    "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries", "new_id", "prune_ended",
+    "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries", "mail_targets", "new_id", "prune_ended",
     "record_deliveries", "record_images", "recover_tasks", "relay_step", "renew_leases", "start_generations",
     "sample_events", "sample_ledger", "touch_keys", "webhook_targets",
 }  # fmt: skip
