@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 Transaction = NewType("Transaction", AsyncConnection)
 """A transaction of one organization that may write."""
@@ -64,16 +65,23 @@ class _Pool:
 
         For SQL functions that set the organization themselves in their first line. Raises asyncpg's errors.
         """
-        async with self.engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            return await raw.driver_connection.fetchrow(statement, *arguments)  # type: ignore[union-attr]
+        async with self._borrowed() as connection:
+            return await connection.fetchrow(statement, *arguments)
 
     async def call_many(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """As `call`, for functions that return rows."""
-        async with self.engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            rows: list[asyncpg.Record] = await raw.driver_connection.fetch(statement, *arguments)  # type: ignore[union-attr]
+        async with self._borrowed() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
             return rows
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
+        """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself."""
+        pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
+        try:
+            yield pooled.driver_connection
+        finally:
+            await greenlet_spawn(pooled.close)
 
     async def check_role(self) -> None:
         """Raises WrongRoleError unless row-level security binds this role."""
