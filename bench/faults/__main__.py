@@ -23,7 +23,9 @@ def main() -> int:
     rounds = []
     for number in range(given.rounds):
         began = time.monotonic()
-        options = msgspec.structs.replace(_options(given), seed=seed + number, failpoint=given.failpoint)
+        options = msgspec.structs.replace(
+            _options(given), seed=seed + number, failpoint=given.failpoint, broker=given.broker
+        )
         rounds.append(asyncio.run(campaign.run(own, options, _teller(began))))
         print(report.table(rounds[-1]), f"\n\n  round of {time.monotonic() - began:.0f} s with seed {options.seed}")
     print(report.verdict(rounds))
@@ -49,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="each with the next seed and a new database")
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="of random blows (default 60)")
     parser.add_argument("--failpoint", choices=sorted(cases.PROCESSES), help="only this one, and nothing random")
+    parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="RabbitMQ: Debian's package")
     parser.add_argument("--short", action="store_true", help="kills alone, a lease of 3 s, 12 s of random blows")
     return parser
 

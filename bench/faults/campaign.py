@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from bench import tenants
-from bench.faults import audit, cases, nemesis, observation
+from bench.faults import audit, cases, complaints, nemesis, observation
 from bench.faults.audit import Evidence
 from bench.faults.cases import Hit
 from bench.faults.journal import Journal
@@ -21,10 +21,11 @@ from bench.faults.load import Load
 from bench.faults.nemesis import Nemesis
 from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
+from bench.rabbitmq_server import RabbitmqServer
 from cli import installation
 from cli.installation import Installation
 from cli.invariants import Breach
-from runtime.settings import Settings
+from runtime.settings import Secret, Settings
 
 TENANTS: Final = 5
 CREDIT: Final = 1_000_000
@@ -40,6 +41,7 @@ Tell = Callable[[str], None]
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """`actions` are those of the systematic part, `everywhere`: each failpoint in every process that has it. Then
     `seconds` of random blows, one each `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random.
+    `broker`: what carries the messages; without Redis, blows at Redis fall on RabbitMQ.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     everywhere: bool = True
     poisons: int = 2
     lease: float = 10.0
+    broker: Literal["redis", "rabbitmq"] = "redis"
     failpoint: str | None = None
 
 
@@ -69,6 +72,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: list[float]
     durations: list[float]
     rested: float | None
+    complaints: Counter[str]
+    """What the processes logged as errors."""
     breaches: list[Breach]
 
     @property
@@ -121,6 +126,9 @@ async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -
         await receiver.start()
         cleanup.push_async_callback(receiver.stop)
         tell("starting an installation of its own")
+        rabbitmq = await _rabbitmq(cleanup, folder) if options.broker == "rabbitmq" else None
+        if rabbitmq is not None:
+            settings = msgspec.structs.replace(settings, broker="rabbitmq", rabbitmq_url=Secret(rabbitmq.url))
         running = await cleanup.enter_async_context(
             installation.running(settings, lambda line: print(line, file=story))
         )
@@ -130,13 +138,24 @@ async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -
         cleanup.push_async_callback(observed.close)
         load = Load(running.contract.base_url, made, asked, options.seed)
         cleanup.push_async_callback(load.close)
-        blows = Nemesis(running, observed, load, struck, tell)
+        blows = Nemesis(running, observed, load, struck, tell, rabbitmq)
         torment = Torment(running, observed, load, blows, options, folder, tell)
         await torment.run()
         evidence = await audit.gather(settings, made, folder)
         breaches = [*await audit.judge(evidence), *torment.drifts()]
         tell("stopping")
     return _report(options, torment, evidence, breaches)
+
+
+async def _rabbitmq(cleanup: contextlib.AsyncExitStack, folder: Path) -> RabbitmqServer:
+    """Raises MissingPackageError."""
+    place = folder / "rabbitmq"
+    place.mkdir()
+    server = RabbitmqServer(place)
+    cleanup.callback(server.close)
+    server.launch()
+    await asyncio.to_thread(server.wait_until_ready)
+    return server
 
 
 class Torment:
@@ -191,7 +210,7 @@ class Torment:
 
     async def _random(self) -> None:
         options = self._options
-        blows = nemesis.plan(options.seed, options.seconds, options.gap)
+        blows = nemesis.plan(options.seed, options.seconds, options.gap, options.broker)
         self.poisons = options.poisons
         self._tell(f"{len(blows)} random blows within {options.seconds:g} s, {self.poisons} poisoned requests")
         async with asyncio.TaskGroup() as group:
@@ -248,5 +267,6 @@ def _report(options: Options, torment: Torment, evidence: Evidence, breaches: li
         recoveries=audit.recoveries(evidence),
         durations=sorted(row["seconds"] for row in evidence.generations if row["seconds"] is not None),
         rested=torment.rested,
+        complaints=complaints.of(evidence.settings.data_dir / "log"),
         breaches=breaches,
     )

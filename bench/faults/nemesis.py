@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
@@ -15,6 +15,7 @@ import redis.asyncio
 from bench.faults.journal import Journal, Struck
 from bench.faults.load import Load, large
 from bench.faults.observation import Database
+from bench.rabbitmq_server import RabbitmqServer
 from cli.installation import Installation
 
 BLOWS: Final = {
@@ -43,8 +44,10 @@ class Blow(NamedTuple):
     name: str
 
 
-def plan(seed: int, seconds: float, gap: float) -> list[Blow]:
-    """For `seconds`, one blow each `gap` on average: each kind in turn first, then what is drawn."""
+def plan(seed: int, seconds: float, gap: float, broker: str) -> list[Blow]:
+    """For `seconds`, one blow each `gap` on average: each kind in turn first, then what is drawn. The same ones for any
+    broker.
+    """
     drawing = random.Random(f"nemesis {seed}")
     names = drawing.sample(list(BLOWS), len(BLOWS))
     names += drawing.choices(list(BLOWS), weights=list(BLOWS.values()), k=1 + int(2 * seconds / gap))
@@ -54,7 +57,7 @@ def plan(seed: int, seconds: float, gap: float) -> list[Blow]:
         elapsed += pause
         if elapsed > seconds:
             break
-        blows.append(Blow(pause, name))
+        blows.append(Blow(pause, name.replace("redis", broker)))
     return blows
 
 
@@ -62,22 +65,30 @@ class Nemesis:
     """Every blow is written to the journal before it falls."""
 
     def __init__(
-        self, running: Installation, observed: Database, load: Load, journal: Journal, tell: Callable[[str], None]
+        self,
+        running: Installation,
+        observed: Database,
+        load: Load,
+        journal: Journal,
+        tell: Callable[[str], None],
+        rabbitmq: RabbitmqServer | None,
     ) -> None:
         self._running = running
         self._observed = observed
         self._load = load
         self._journal = journal
         self._tell = tell
-        self._frozen: set[asyncio.Task[None]] = set()
+        self._rabbitmq = rabbitmq
+        self._rabbitmq_away = False
+        self._healing: set[asyncio.Task[None]] = set()
 
     async def strike(self, blows: list[Blow]) -> None:
-        """Returns when everything that was frozen has thawed."""
+        """Returns when everything that was frozen has thawed, and RabbitMQ is back."""
         for blow in blows:
             await asyncio.sleep(blow.pause)
             await self._deal(blow.name)
-        if self._frozen:
-            await asyncio.wait(self._frozen)
+        if self._healing:
+            await asyncio.wait(self._healing)
 
     async def poison(self) -> None:
         """A generation whose render kills every worker that takes it, until no more try."""
@@ -101,6 +112,9 @@ class Nemesis:
     async def _deal(self, name: str) -> None:
         self._tell(name)
         verb, _, target = name.partition(" ")
+        if self._rabbitmq is not None and target == "rabbitmq":
+            self._heal(self._restart_rabbitmq(name, self._rabbitmq))
+            return
         if verb == "flush":
             await self._flush()
             return
@@ -110,9 +124,12 @@ class Nemesis:
         elif verb == "stop":
             self._signal(name, pid, signal.SIGTERM)
         else:
-            freezing = asyncio.create_task(self._freeze(name, pid))
-            self._frozen.add(freezing)
-            freezing.add_done_callback(self._frozen.discard)
+            self._heal(self._freeze(name, pid))
+
+    def _heal(self, work: Coroutine[None, None, None]) -> None:
+        healing = asyncio.create_task(work)
+        self._healing.add(healing)
+        healing.add_done_callback(self._healing.discard)
 
     async def _pid(self, target: str) -> int:
         """0 when it has none within some seconds: it is being started again."""
@@ -143,6 +160,19 @@ class Nemesis:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    async def _restart_rabbitmq(self, name: str, server: RabbitmqServer) -> None:
+        """`kill` leaves its queues and what they hold, `flush` takes all of that too. Not while it is away."""
+        pid = 0 if self._rabbitmq_away else server.pid
+        self._journal.write(Struck(at=time.time(), blow=name, pid=pid))
+        if pid:
+            self._rabbitmq_away = True
+            server.kill()
+            if name.startswith("flush"):
+                server.forget()
+            server.launch()
+            await asyncio.to_thread(server.wait_until_ready)
+            self._rabbitmq_away = False
 
     async def _flush(self) -> None:
         self._journal.write(Struck(at=time.time(), blow="flush redis"))

@@ -9,11 +9,11 @@ from bench.faults import cases
 from bench.faults.campaign import Report
 
 SHOWN: Final = 10
-"""Offenders of one rule that are printed."""
+"""Offenders of one rule, and kinds of logged errors, that are printed."""
 
 
 def table(report: Report) -> str:
-    return "\n".join([*_hits(report), *_blows(report), *_outcome(report), *_breaches(report)])
+    return "\n".join([*_hits(report), *_blows(report), *_outcome(report), *_complaints(report), *_breaches(report)])
 
 
 def verdict(reports: Sequence[Report]) -> str:
@@ -85,6 +85,11 @@ def _outcome(report: Report) -> list[str]:
 def _spread(values: Sequence[float]) -> str:
     p50, p99, longest = (percentile(values, part) for part in (0.5, 0.99, 1))
     return f"p50 {p50:.2f} s, p99 {p99:.2f} s, longest {longest:.2f} s"
+
+
+def _complaints(report: Report) -> list[str]:
+    lines = [f"    {count:>4} x {what}" for what, count in report.complaints.most_common(SHOWN)]
+    return ["\n  logged as errors", *lines] if lines else []
 
 
 def _breaches(report: Report) -> list[str]:
