@@ -12,6 +12,7 @@ from api.edge import Draining
 from api.idempotency import Once
 from api.requests import Request
 from domain.api_keys.keys import Caller
+from domain.generations.reception import Reception
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.encryption import Keyring
@@ -31,6 +32,7 @@ class Resources:
 
     settings: Settings
     database: Database
+    reception: Reception
     store: ObjectStore
     urls: ObjectUrls
     keyring: Keyring

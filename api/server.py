@@ -17,6 +17,7 @@ from api.app import create_app
 from api.dependencies import Resources
 from api.operator.app import create_operator_app
 from domain.files import inspection
+from domain.generations.reception import Reception
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
@@ -144,6 +145,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             settings=settings,
             database=database,
+            reception=Reception(database),
             system=system,
             store=build_store(settings),
             urls=ObjectUrls(

@@ -22,6 +22,11 @@ class Batcher(Generic[Item, Answer]):
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nobody waits."""
+        return not self._waiting and (self._runner is None or self._runner.done())
+
     async def __call__(self, item: Item) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))

@@ -27,14 +27,17 @@ class Holding:
 
     @contextlib.asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
-        """Inside, the holding is not stopped any more: the transaction's own fence decides."""
+        """Inside and after it the holding is not stopped any more: the transaction's own fence decides, and what was
+        recorded has no lease that a heartbeat could find. A record that failed may be stopped again.
+        """
         if self.stopped:
             raise asyncio.CancelledError
         self._recording = True
         try:
             yield
-        finally:
+        except BaseException:
             self._recording = False
+            raise
 
     def stop(self) -> None:
         if not self._recording and not self.stopped:

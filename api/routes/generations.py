@@ -183,8 +183,7 @@ async def stream(
 async def _accept(
     resources: Resources, caller: Caller, checked: acceptance.Checked, key: Key | None
 ) -> acceptance.Accepted:
-    accepted = await acceptance.accept(
-        resources.database,
+    accepted = await resources.reception.accept(
         caller.organization_id,
         checked,
         key=key,

@@ -1,5 +1,6 @@
 """Accepting a generation: everything that must be true before the 202, in one call to `accept_generation`."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ FURTHEST_RUN: Final = timedelta(days=365)
 _ACCEPT = (
     "select outcome, replay from accept_generation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
     "$16, $17, $18, $19)"
+)
+_ACCEPT_MANY = (
+    "select accept_generations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
 )
 
 
@@ -73,35 +77,64 @@ def check(request: Request) -> Checked:
     return Checked(request, name, given)
 
 
-async def accept(
-    database: Database,
-    organization: str,
-    checked: Checked,
-    *,
-    key: Key | None,
-    traceparent: str | None,
-    api_key: str | None = None,
-) -> Accepted:
-    """One transaction. `api_key` is the id of the one that the request came with.
+class Draft(msgspec.Struct, frozen=True):
+    """One request as the database takes it: `arguments` are those of `accept_generation` after the organization."""
 
-    Raises InsufficientCredits, KeyReused, KeyBusy.
-    """
+    body: bytes
+    arguments: tuple[object, ...]
+
+
+def draft(checked: Checked, *, key: Key | None, traceparent: str | None, api_key: str | None = None) -> Draft:
+    """Ids, time and answer are decided here. `api_key` is the id of the one that the request came with."""
     now = _whole_milliseconds(clock.machine())
     view = _answer(checked, now)
     body = msgspec.json.encode(view)
+    return Draft(body, (*_key(key), body, *_rows(checked, view, now, api_key), traceparent))
+
+
+async def accept(
+    database: Database, organization: str, checked: Checked, *, key: Key | None, traceparent: str | None
+) -> Accepted:
+    """One request by itself. Raises InsufficientCredits, KeyReused, KeyBusy."""
+    return await accept_draft(database, organization, draft(checked, key=key, traceparent=traceparent))
+
+
+async def accept_draft(database: Database, organization: str, draft: Draft) -> Accepted:
+    """One transaction. Raises InsufficientCredits, KeyReused, KeyBusy."""
     try:
-        rows = _rows(checked, view, now, api_key)
-        row = await database.call(_ACCEPT, *_key(organization, key), body, *rows, traceparent)
+        row = await database.call(_ACCEPT, organization, *draft.arguments)
     except asyncpg.PostgresError as error:
-        if (refusal := _refusal(error)) is not None:
-            raise refusal from error
+        if (refused := refusal(error)) is not None:
+            raise refused from error
         raise
     if row is None or row["outcome"] == 0:
         credits.MOVED.labels("hold").inc(PRICE)
-        return Accepted(body, replayed=False)
+        return Accepted(draft.body, replayed=False)
     if row["outcome"] == 2:
         raise KeyReused
     return Accepted(row["replay"], replayed=True)
+
+
+async def accept_drafts(database: Database, organization: str, drafts: Sequence[Draft]) -> list[Accepted | None]:
+    """Several of one organization in one transaction; None for one that has to be asked alone.
+
+    Raises asyncpg's errors; those that `refusal` knows mean that each has to be asked alone.
+    """
+    columns = [list(column) for column in zip(*(draft.arguments for draft in drafts), strict=True)]
+    row = await database.call(_ACCEPT_MANY, organization, *columns)
+    taken = row[0] if row is not None else []
+    credits.MOVED.labels("hold").inc(PRICE * sum(taken))
+    return [
+        Accepted(draft.body, replayed=False) if accepted else None
+        for draft, accepted in zip(drafts, taken, strict=True)
+    ]
+
+
+def refusal(error: asyncpg.PostgresError) -> DomainError | None:
+    """What the function says to the caller; None for a fault."""
+    if error.sqlstate == "AT402":
+        return InsufficientCredits()
+    return KeyBusy(retry_after=1) if isinstance(error, asyncpg.LockNotAvailableError) else None
 
 
 def _whole_milliseconds(moment: datetime) -> datetime:
@@ -157,8 +190,8 @@ def _answer(checked: Checked, now: datetime) -> GenerationView:
     )
 
 
-def _key(organization: str, key: Key | None) -> tuple[object, ...]:
-    return (organization, key.scope, key.key, key.fingerprint) if key else (organization, None, None, None)
+def _key(key: Key | None) -> tuple[object, ...]:
+    return (key.scope, key.key, key.fingerprint) if key else (None, None, None)
 
 
 def _rows(checked: Checked, view: GenerationView, now: datetime, api_key: str | None) -> tuple[object, ...]:
@@ -186,9 +219,3 @@ def _rows(checked: Checked, view: GenerationView, now: datetime, api_key: str | 
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _refusal(error: asyncpg.PostgresError) -> DomainError | None:
-    if error.sqlstate == "AT402":
-        return InsufficientCredits()
-    return KeyBusy(retry_after=1) if isinstance(error, asyncpg.LockNotAvailableError) else None

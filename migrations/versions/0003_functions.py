@@ -22,6 +22,7 @@ FILES = (
     "domain/tasks/dispatch.sql",
     "domain/tasks/claims.sql",
     "domain/generations/accept.sql",
+    "domain/generations/accept_many.sql",
     "domain/generations/batches.sql",
     "domain/webhooks/batches.sql",
     "domain/api_keys/authenticate.sql",
@@ -31,6 +32,7 @@ FOR_APP = (
     "append_task_died",
     "bury_task",
     "accept_generation",
+    "accept_generations",
     "authenticate_key",
     "touch_keys",
 )

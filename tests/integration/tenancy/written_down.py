@@ -61,7 +61,7 @@ WITH_POWERS_OF_THEIR_OWNER: Final = {"authenticate_key", "touch_keys"}
 """SECURITY DEFINER functions: each looks at several organizations and gives back no more than it must."""
 
 APP_CALLS: Final = {
-    "accept_generation", "append_task_died", "authenticate_key", "bury_task", "new_id", "touch_keys",
+    "accept_generation", "accept_generations", "append_task_died", "authenticate_key", "bury_task", "new_id", "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
     "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "expand_batch", "expand_events",

@@ -1,0 +1,64 @@
+"""Where the requests of one API process come in. While one of an organization's is on its way to the database, its
+next ones wait, and then go together: one flush and one lock of its balance for all of them. A request that comes alone
+goes at once, alone.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import asyncpg
+
+from domain.generations import acceptance
+from domain.generations.acceptance import Accepted, Checked, Draft
+from domain.idempotency.keys import Key
+from runtime.batching import Batcher
+from runtime.database import Database
+from runtime.telemetry import metrics
+
+LARGEST: Final = 64
+TOGETHER = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
+
+
+class Reception:
+    """Lives on the event loop of the API."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
+
+    async def accept(
+        self,
+        organization: str,
+        checked: Checked,
+        *,
+        key: Key | None,
+        traceparent: str | None,
+        api_key: str | None = None,
+    ) -> Accepted:
+        """Raises what `acceptance.accept` raises."""
+        draft = acceptance.draft(checked, key=key, traceparent=traceparent, api_key=api_key)
+        batcher = self._batchers.get(organization)
+        if batcher is None:
+            batcher = Batcher(partial(self._accept_all, organization), largest=LARGEST)
+            self._batchers[organization] = batcher
+        try:
+            accepted = await batcher(draft)
+        finally:
+            if batcher.idle:
+                self._batchers.pop(organization, None)
+        return accepted or await acceptance.accept_draft(self._database, organization, draft)
+
+    async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:
+        """None for those that have to be asked alone."""
+        if len(drafts) == 1:
+            TOGETHER.labels("alone").inc()
+            return [await acceptance.accept_draft(self._database, organization, drafts[0])]
+        try:
+            accepted = await acceptance.accept_drafts(self._database, organization, drafts)
+        except asyncpg.PostgresError as error:
+            if acceptance.refusal(error) is None:
+                raise
+            return [None] * len(drafts)
+        TOGETHER.labels("together").inc(sum(each is not None for each in accepted))
+        return accepted
