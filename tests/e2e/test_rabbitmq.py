@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.rabbitmq_server import RabbitmqServer
 from queue_config.queues import QUEUES
 from queue_config.rabbitmq_broker import RabbitmqBroker
 from tests.conftest import quickest_place
 from tests.e2e.conftest import LOST_AFTER
 from tests.e2e.customer import Customer
 from tests.e2e.running import Command, Up
-from tests.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")

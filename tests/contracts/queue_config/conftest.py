@@ -3,10 +3,10 @@ from collections.abc import Callable, Iterator
 import dramatiq
 import pytest
 
+from bench.rabbitmq_server import RabbitmqServer
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from runtime.settings import Secret, Settings
-from tests.rabbitmq_server import RabbitmqServer
 from tests.redis_server import RedisServer
 
 BuildBroker = Callable[..., MessageBroker]

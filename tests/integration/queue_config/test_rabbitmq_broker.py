@@ -11,6 +11,7 @@ import dramatiq
 import pika
 import pytest
 
+from bench.rabbitmq_server import RabbitmqServer
 from queue_config import serving
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
@@ -20,7 +21,6 @@ from queue_config.queues import QUEUES, Queue
 from queue_config.rabbitmq_broker import RabbitmqBroker
 from queue_config.rabbitmq_session import DELIVERY_LIMIT, PREFIX
 from runtime.settings import Secret, Settings, SettingsError
-from tests.rabbitmq_server import RabbitmqServer
 from tests.wire import Wire
 
 
