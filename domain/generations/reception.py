@@ -45,8 +45,8 @@ class Reception:
         try:
             accepted = await batcher(draft)
         finally:
-            if batcher.idle:
-                self._batchers.pop(organization, None)
+            if batcher.idle and self._batchers.get(organization) is batcher:
+                del self._batchers[organization]
         return accepted or await acceptance.accept_draft(self._database, organization, draft)
 
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:

@@ -67,6 +67,16 @@ async def test_requests_that_come_at_once_go_together_and_each_gets_its_own_gene
     assert {row.id: row.label for row in stored} == asked
 
 
+async def test_callers_who_ask_again_and_again_keep_going_together(desk: Desk) -> None:
+    async def ask_and_ask(lane: int) -> None:
+        for number in range(6):
+            await desk.ask(f"{lane}-{number}")
+
+    before = _together()
+    await asyncio.gather(*(ask_and_ask(lane) for lane in range(12)))
+    assert _together() - before >= 60
+
+
 async def test_one_key_asked_twice_at_once_is_one_generation_and_one_answer(ledger: Ledger, desk: Desk) -> None:
     accepted = await asyncio.gather(*(desk.ask(str(number % 20), key=f"k{number % 20}") for number in range(60)))
     assert set(Counter(each.body for each in accepted).values()) == {3}
