@@ -101,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # work
     lease_seconds: float = 10.0
-    """How long a worker that stops renewing keeps a task."""
+    """How long a worker that is frozen or cut off keeps a task; a killed one is noticed in a second."""
     dispatched_timeout: float = 5.0
     """After how long a message that no worker took up is sent again."""
     relay_sweep: float = 0.2

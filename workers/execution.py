@@ -55,7 +55,14 @@ class Executor:
         """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
         if self._stopping:
             return
-        tasks = await claims.claim(self._system, task_ids, actors=self._actors, owner=self.owner, lease=self.lease)
+        tasks = await claims.claim(
+            self._system,
+            task_ids,
+            actors=self._actors,
+            owner=self.owner,
+            lease=self.lease,
+            number=self.holdings.number,
+        )
         CLAIMS.labels("claimed").inc(len(tasks))
         CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
         failpoints.hit("worker.after_claim")

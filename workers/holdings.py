@@ -6,14 +6,18 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Final
 
 import asyncpg
 
-from domain.tasks import claims
+from domain.tasks import claims, owners
 from runtime import database
 from runtime.telemetry import logs
 
 log = logs.logger(__name__)
+
+_RECONNECT_SECONDS: Final = 0.2
+_FAULTS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Holding:
@@ -46,9 +50,14 @@ class Holding:
 
 
 class Holdings:
-    """Used on the loop of the actors; `snapshot` and `revoke` may be called from another thread."""
+    """Used on the loop of the actors; `snapshot` and `revoke` may be called from another thread.
+
+    `number` is what this process holds its advisory lock on, and claims under (`domain.tasks.owners`); None while it
+    holds none, and then a lease alone says whether the process lives.
+    """
 
     def __init__(self) -> None:
+        self.number: int | None = None
         self._held: dict[int, Holding] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,6 +106,9 @@ class Heartbeat(threading.Thread):
     """Renews the leases of everything held, by one statement each third of a lease, from a thread of its own with a
     connection of its own: actors that block their loop do not lose their leases. What cannot be renewed in time is
     stopped before its lease ends.
+
+    The same connection holds the process's number. When it breaks, it is made anew at once, under a new number; what
+    was held goes on under that one, or is stopped if it has been given to another worker meanwhile.
     """
 
     def __init__(self, system_url: str, holdings: Holdings, lease: timedelta) -> None:
@@ -105,36 +117,68 @@ class Heartbeat(threading.Thread):
         self._holdings = holdings
         self._lease = lease
         self._interval = min(1.0, lease.total_seconds() / 3)
-        self._ended = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._ended = False
         self._last_renewed = time.monotonic()
+        self._connection: asyncpg.Connection | None = None
 
     def run(self) -> None:
-        asyncio.run(self._beat_for_ever())
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._beat_for_ever())
 
     def stop(self) -> None:
-        self._ended.set()
+        self._ended = True
+        self._loop.call_soon_threadsafe(self._wake.set)
         self.join(timeout=5)
 
     async def _beat_for_ever(self) -> None:
-        connection: asyncpg.Connection | None = None
-        while not await asyncio.to_thread(self._ended.wait, self._interval):
-            held = self._holdings.snapshot()
-            began = time.monotonic()
-            if held:
-                try:
-                    async with asyncio.timeout(self._lease.total_seconds() * 0.3):
-                        if connection is None or connection.is_closed():
-                            connection = await database.connect(self._url, name="atelier-heartbeat", flush=False)
-                        renewed = await claims.renew(connection, held, self._lease)
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                    log.warning("leases could not be renewed", error=type(error).__name__)
-                    self._give_up_late(held)
-                    continue
-                self._holdings.revoke({task: token for task, token in held.items() if task not in renewed})
-            self._last_renewed = began
-        if connection is not None:
-            await connection.close()
+        while not self._ended:
+            self._wake.clear()
+            began, held = time.monotonic(), self._holdings.snapshot()
+            try:
+                async with asyncio.timeout(self._lease.total_seconds() * 0.3):
+                    await self._beat(held)
+            except _FAULTS as error:
+                log.warning("leases could not be renewed", error=type(error).__name__)
+                self._disconnect()
+                self._give_up_late(held)
+            else:
+                self._last_renewed = began
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval if self._connection else _RECONNECT_SECONDS):
+                    await self._wake.wait()
+        if self._connection is not None:
+            with contextlib.suppress(*_FAULTS):
+                await self._connection.close(timeout=1)
+
+    async def _beat(self, held: dict[int, int]) -> None:
+        if self._connection is None or self._connection.is_closed():
+            await self._connect()
+        if held:
+            renewed = await claims.renew(self._connection, held, self._lease, number=self._holdings.number)
+            self._holdings.revoke({task: token for task, token in held.items() if task not in renewed})
+
+    async def _connect(self) -> None:
+        self._holdings.number = None
+        self._connection = await database.connect(self._url, name="atelier-heartbeat", flush=False)
+        self._connection.add_termination_listener(self._lost)
+        self._holdings.number = await owners.draw(self._connection)
+        if self._holdings.number is None:
+            log.warning("a pooler hides whether this process lives; a killed one is found when its leases end")
+
+    def _disconnect(self) -> None:
+        self._holdings.number = None
+        if self._connection is not None:
+            self._connection.remove_termination_listener(self._lost)
+            self._connection.terminate()
+            self._connection = None
+
+    def _lost(self, _: asyncpg.Connection) -> None:
+        self._wake.set()
 
     def _give_up_late(self, held: dict[int, int]) -> None:
-        if time.monotonic() - self._last_renewed > self._lease.total_seconds() * 0.6:
+        if not held:
+            self._last_renewed = time.monotonic()
+        elif time.monotonic() - self._last_renewed > self._lease.total_seconds() * 0.6:
             self._holdings.revoke(held)

@@ -49,7 +49,7 @@ async def sample(connection: asyncpg.Connection) -> None:
         log.warning("events wait for a newer release", types=sorted(unknown))
 
 
-def count(expanded: int, recovered: int, died: int) -> None:
+def count(*, expanded: int = 0, recovered: int = 0, died: int = 0) -> None:
     _EXPANDED.inc(expanded)
     _RECOVERED.inc(recovered)
     _DIED.inc(died)

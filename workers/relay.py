@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from queue_config.errors import BrokerUnavailableError
 from runtime import clock, database, failpoints, wakeups
 from runtime.settings import Settings
 from runtime.telemetry import logs, statements
-from workers import measuring, reactions
+from workers import measuring, orphans, reactions
 from workers.actor import ACTORS
+from workers.orphans import Orphans
 
 log = logs.logger(__name__)
 
@@ -44,6 +45,20 @@ class Step(msgspec.Struct, frozen=True):
     died: int
     head: int
     messages: list[tuple[str, str, list[int]]]
+
+
+class Duty:
+    """What the leading relay does every few seconds."""
+
+    def __init__(self, seconds: float, carry_out: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+        self._seconds = seconds
+        self._carry_out = carry_out
+        self._due = 0.0
+
+    async def carry_out_when_due(self, connection: asyncpg.Connection) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._seconds
+            await self._carry_out(connection)
 
 
 class Relay:
@@ -90,18 +105,22 @@ class Relay:
                 await connection.close(timeout=2)
 
     async def _lead(self, connection: asyncpg.Connection) -> None:
-        sampled = pruned = 0.0
+        duties = self._duties()
         while not self._stopping.is_set():
             self._wake.clear()
+            for duty in duties:
+                await duty.carry_out_when_due(connection)
             step = await self._step(connection)
             if step.expanded < EVENTS_PER_STEP:
                 await self._pause(self._settings.relay_sweep)
-            if time.monotonic() - sampled > SAMPLE_SECONDS:
-                sampled = time.monotonic()
-                await measuring.sample(connection)
-            if time.monotonic() - pruned > PRUNE_SECONDS:
-                pruned = time.monotonic()
-                await self._prune(connection)
+
+    def _duties(self) -> Sequence["Duty"]:
+        """Beside the steps; begun anew with each lead."""
+        return (
+            Duty(orphans.LOOK_SECONDS, Orphans().look),
+            Duty(SAMPLE_SECONDS, measuring.sample),
+            Duty(PRUNE_SECONDS, self._prune),
+        )
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
         with measuring.STEP_SECONDS.time():
@@ -112,7 +131,7 @@ class Relay:
         if step.head != self._head:
             self._head = step.head
             self._feed.send()
-        measuring.count(step.expanded, step.recovered, step.died)
+        measuring.count(expanded=step.expanded, recovered=step.recovered, died=step.died)
         if step.set_aside:
             log.error("events could not be expanded and were set aside", events=step.set_aside)
         return step

@@ -13,22 +13,32 @@ from domain.tasks.outcomes import Task
 from runtime import clock
 from runtime.database import SystemDatabase, Transaction
 
-_CLAIM = "select * from claim_tasks($1, $2, $3, $4)"
-_RENEW = "select * from renew_leases($1, $2, $3)"
+_CLAIM = "select * from claim_tasks($1, $2, $3, $4, $5)"
+_RENEW = "select * from renew_leases($1, $2, $3, $4)"
 _GIVE_BACK = "select give_back_tasks($1, $2)"
 
 
 async def claim(
-    system: SystemDatabase, ids: Sequence[int], *, actors: Collection[str], owner: str, lease: timedelta
+    system: SystemDatabase,
+    ids: Sequence[int],
+    *,
+    actors: Collection[str],
+    owner: str,
+    lease: timedelta,
+    number: int | None = None,
 ) -> list[Task]:
-    """Those of the tasks that could be had; the others are someone else's, ended, or not due."""
-    rows = await system.call_many(_CLAIM, list(ids), list(actors), owner, lease)
+    """Those of the tasks that could be had; the others are someone else's, ended, or not due. `number` is the one that
+    the process holds (`owners`).
+    """
+    rows = await system.call_many(_CLAIM, list(ids), list(actors), owner, number, lease)
     return [Task(**row) for row in rows]
 
 
-async def renew(connection: asyncpg.Connection, held: dict[int, int], lease: timedelta) -> set[int]:
+async def renew(
+    connection: asyncpg.Connection, held: dict[int, int], lease: timedelta, *, number: int | None = None
+) -> set[int]:
     """Of the held tasks (id → token) those that are still ours; runs on the heartbeat's own connection."""
-    rows = await connection.fetch(_RENEW, list(held), list(held.values()), lease)
+    rows = await connection.fetch(_RENEW, list(held), list(held.values()), number, lease)
     return {row[0] for row in rows}
 
 

@@ -1,7 +1,8 @@
 -- Claim, renew, give back: several organizations' tasks at once, as atelier_system.
 
 -- What is not there to be claimed any more is silently left out: that makes doubled and late messages harmless.
-create function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_lease interval)
+-- p_number is the lock of the claiming process (`owners.sql`); null when it holds none.
+create function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_number integer, p_lease interval)
 returns table (
     id bigint, organization_id text, event_id text, event_type text, event_data jsonb, occurred_at timestamptz,
     correlation_id text, traceparent text, actor text, target text, subject text, attempts smallint, deaths smallint,
@@ -13,8 +14,8 @@ language sql as $$
         where t.id = any (p_tasks) and t.state in ('ready', 'dispatched') and t.run_at <= now() and t.actor = any (p_actors)
         order by t.id for update skip locked
     ), claimed as (
-        update tasks t set state = 'running', owner = p_owner, started_at = now(), lease_until = now() + p_lease,
-            lease_token = nextval('lease_tokens')
+        update tasks t set state = 'running', owner = p_owner, owner_number = p_number, started_at = now(),
+            lease_until = now() + p_lease, lease_token = nextval('lease_tokens')
         from free f where t.id = f.id
         returning t.*
     )
@@ -23,14 +24,15 @@ language sql as $$
     from claimed c join events e on (e.organization_id, e.id) = (c.organization_id, c.event_id)
 $$;
 
--- The ids whose lease goes on; the others were revoked (cancelled, or recovered after the lease had run out).
-create function renew_leases(p_tasks bigint[], p_tokens bigint[], p_lease interval) returns setof bigint
+-- The ids whose lease goes on; the others were revoked (cancelled, or recovered after the lease had run out). They go on
+-- under the number that the process holds now: its connection may have broken since the claim.
+create function renew_leases(p_tasks bigint[], p_tokens bigint[], p_number integer, p_lease interval) returns setof bigint
 language sql as $$
     with held as (
         select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
         where t.state = 'running' order by t.id for update of t
     )
-    update tasks t set lease_until = now() + p_lease from held h where t.id = h.id returning t.id
+    update tasks t set lease_until = now() + p_lease, owner_number = p_number from held h where t.id = h.id returning t.id
 $$;
 
 -- At SIGTERM: ready at once, with no count raised.

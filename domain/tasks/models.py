@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from runtime.orm import Base, CreatedAt, Id, OrganizationId
 
 LEASE_TOKENS = Sequence("lease_tokens", metadata=Base.metadata)
+OWNER_NUMBERS = Sequence("owner_numbers", metadata=Base.metadata)
 
 STATES = ("ready", "dispatched", "running", "done", "dead", "cancelled")
 
@@ -37,6 +38,9 @@ class TaskRow(Base):
     lease_until: Mapped[datetime | None]
     lease_token: Mapped[int | None] = mapped_column(BigInteger)
     owner: Mapped[str | None]
+    """`host/pid/…`, for people."""
+    owner_number: Mapped[int | None]
+    """On which the owner holds an advisory lock (`owners.sql`)."""
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (

@@ -29,25 +29,20 @@ begin
 end
 $$;
 
--- As atelier_system. A lease that ran out is a death: the third one buries the task. A dispatched task that nobody
--- claimed (its message was lost) becomes ready again.
-create function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
+-- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready.
+create function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
     buried bigint[];
-    unclaimed integer;
 begin
-    with expired as (
-        select t.id from tasks t where t.state = 'running' and t.lease_until < now()
-        order by t.id limit 500 for update skip locked
-    ), moved as (
+    with moved as (
         update tasks t set
             deaths = t.deaths + 1,
             state = case when t.deaths + 1 >= 3 then 'dead' else 'ready' end,
             ended_at = case when t.deaths + 1 >= 3 then now() end,
             run_at = now(), lease_until = null,
             failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner)
-        from expired x where t.id = x.id
+        where t.id = any (p_tasks)
         returning t.id, t.state
     )
     select array_agg(m.id) filter (where m.state = 'dead'), count(*) into buried, recovered from moved m;
@@ -55,6 +50,26 @@ begin
         perform append_task_died(buried);
     end if;
     died := coalesce(cardinality(buried), 0);
+end
+$$;
+
+-- As atelier_system. A lease that ran out is a death. A dispatched task that nobody claimed (its message was lost)
+-- becomes ready again.
+create function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
+language plpgsql as $$
+declare
+    expired bigint[];
+    unclaimed integer;
+begin
+    recovered := 0;
+    died := 0;
+    select array_agg(x.id) into expired from (
+        select t.id from tasks t where t.state = 'running' and t.lease_until < now()
+        order by t.id limit 500 for update skip locked
+    ) x;
+    if expired is not null then
+        select d.recovered, d.died into recovered, died from note_deaths(expired) d;
+    end if;
 
     with lost as (
         select t.id from tasks t where t.state = 'dispatched' and t.dispatched_at < now() - p_unclaimed
@@ -63,5 +78,19 @@ begin
     update tasks t set state = 'ready', dispatched_at = null from lost l where t.id = l.id;
     get diagnostics unclaimed = row_count;
     recovered := recovered + unclaimed;
+end
+$$;
+
+-- As atelier_system. Tasks of workers that are known to be gone (`lost_owners`) need not wait for their lease.
+create function recover_orphans(p_owners integer[], out recovered integer, out died integer)
+language plpgsql as $$
+declare
+    orphans bigint[];
+begin
+    select array_agg(x.id) into orphans from (
+        select t.id from tasks t where t.state = 'running' and t.owner_number = any (p_owners)
+        order by t.id limit 500 for update skip locked
+    ) x;
+    select d.recovered, d.died into recovered, died from note_deaths(orphans) d;
 end
 $$;

@@ -16,6 +16,7 @@ depends_on = None
 def upgrade() -> None:
     op.execute(sa.schema.CreateSequence(sa.Sequence("feed_position")))
     op.execute(sa.schema.CreateSequence(sa.Sequence("lease_tokens")))
+    op.execute(sa.schema.CreateSequence(sa.Sequence("owner_numbers")))
     op.create_table(
         "audit_entries",
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
@@ -146,6 +147,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_token", sa.BigInteger(), nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner_number", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "state in ('ready', 'dispatched', 'running', 'done', 'dead', 'cancelled')", name=op.f("ck_tasks_state")

@@ -63,7 +63,7 @@ def upgrade() -> None:
     op.execute("grant select on alembic_version to atelier_app, atelier_system")
     op.execute("grant select on plans, product_clock to atelier_app")
     op.execute("grant select, insert, update, delete on plans, product_clock to atelier_system")
-    op.execute("grant usage on sequence feed_position, lease_tokens to atelier_system")
+    op.execute("grant usage on sequence feed_position, lease_tokens, owner_numbers to atelier_system")
     op.execute("insert into product_clock default values")
     catalogue = sa.table("plans", *(sa.column(name, kind) for name, kind in PLAN_COLUMNS.items()))
     op.bulk_insert(catalogue, [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS])

@@ -18,6 +18,7 @@ FILES = (
     "domain/webhooks/targets.sql",
     "domain/notifications/targets.sql",
     "domain/tasks/expansion.sql",
+    "domain/tasks/owners.sql",
     "domain/tasks/recovery.sql",
     "domain/tasks/dispatch.sql",
     "domain/tasks/claims.sql",
@@ -40,7 +41,8 @@ FOR_SYSTEM = (
     "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
-    "keep_bodies", "record_deliveries", "mail_targets",
+    "keep_bodies", "record_deliveries", "mail_targets", "draw_owner_number", "lost_owners", "note_deaths",
+    "recover_orphans",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

@@ -54,18 +54,20 @@ SYSTEM_MAY: Final = {
     "tasks": ALL,
     "webhook_endpoints": ALL,
 }
-SEQUENCES: Final = {"feed_position": "atelier_system", "lease_tokens": "atelier_system"}
+SEQUENCES: Final = dict.fromkeys(("feed_position", "lease_tokens", "owner_numbers"), "atelier_system")
 """The only ones that may be drawn from by a process, and by which role."""
 
 WITH_POWERS_OF_THEIR_OWNER: Final = {"authenticate_key", "touch_keys"}
 """SECURITY DEFINER functions: each looks at several organizations and gives back no more than it must."""
 
 APP_CALLS: Final = {
-    "accept_generation", "accept_generations", "append_task_died", "authenticate_key", "bury_task", "new_id", "touch_keys",
+    "accept_generation", "accept_generations", "append_task_died", "authenticate_key", "bury_task", "new_id",
+    "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
-    "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "expand_batch", "expand_events",
-    "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries", "mail_targets", "new_id", "prune_ended",
-    "record_deliveries", "record_images", "recover_tasks", "relay_step", "renew_leases", "start_generations",
-    "sample_events", "sample_ledger", "touch_keys", "webhook_targets",
+    "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "draw_owner_number", "expand_batch",
+    "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries", "lost_owners",
+    "mail_targets", "new_id", "note_deaths", "prune_ended", "record_deliveries", "record_images", "recover_orphans",
+    "recover_tasks", "relay_step", "renew_leases", "sample_events", "sample_ledger", "start_generations", "touch_keys",
+    "webhook_targets",
 }  # fmt: skip

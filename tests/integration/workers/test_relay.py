@@ -1,11 +1,7 @@
 """Events into tasks, tasks into messages: nothing missed, nothing doubled, nobody starved."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
-import dramatiq
 import msgspec
 import pytest
 from sqlalchemy import text
@@ -13,50 +9,16 @@ from sqlalchemy import text
 from domain.events import feed, log
 from domain.generations import lifecycle
 from domain.generations.events import GenerationAccepted, GenerationCancelled
-from queue_config import queues
-from queue_config.base import MessageBroker
-from queue_config.errors import BrokerUnavailableError
-from queue_config.stub_broker import StubBroker
 from runtime import database as runtime_database
 from runtime.wakeups import Nudge
 from tests.integration.conftest import OrganizationFactory
 from tests.integration.workers.conftest import Spine
+from tests.integration.workers.relays import Recording, running, until
 from workers import measuring, relay
 from workers.relay import Relay
 
 RENDER = lifecycle.RENDER
 SUBJECT = "gen_01jd3v6t2cf5a9x0kqzr8m4n7p"
-
-
-class Recording(StubBroker):
-    """Keeps what was sent; can be away."""
-
-    def __init__(self) -> None:
-        super().__init__(queues.QUEUES)
-        self.sent: list[int] = []
-        self.away = False
-
-    def enqueue_many(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
-        if self.away:
-            raise BrokerUnavailableError("away")
-        self.sent += [task for message in messages for task in message.args[0]]
-
-
-@contextlib.asynccontextmanager
-async def running(spine: Spine, broker: MessageBroker) -> AsyncIterator[Relay]:
-    made = Relay(spine.settings, broker)
-    task = asyncio.create_task(made.run())
-    try:
-        yield made
-    finally:
-        made.stop()
-        await task
-
-
-async def until(condition: Any, seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_the_first_to_append_and_last_to_commit_is_not_missed_by_a_reader_that_pages_in_between(
