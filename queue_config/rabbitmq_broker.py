@@ -86,6 +86,7 @@ class RabbitmqReader:
         self._link.soon(taken.receipt.ack)
 
     def put_back(self, taken: Sequence[Taken]) -> None:
+        self._link.leave(self._subscribe)
         self._link.soon(lambda: self._put_back(taken))
 
     def close(self) -> None:

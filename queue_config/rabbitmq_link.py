@@ -63,7 +63,7 @@ class Link:
         self.call(join)
 
     def leave(self, join: Join) -> None:
-        self.soon(lambda: self._joined.remove(join))
+        self.soon(lambda: self._joined.remove(join) if join in self._joined else None)
 
     def close(self) -> None:
         if self._thread is not None:
@@ -83,15 +83,21 @@ class Link:
             runner.run(self._keep())
 
     async def _keep(self) -> None:
-        while not self._closing.done():
+        living = asyncio.create_task(self._live_again_and_again())
+        await self._closing
+        living.cancel()
+        await asyncio.wait((living,))
+
+    async def _live_again_and_again(self) -> None:
+        while True:
             try:
                 await self._live()
             except FAULTS as error:
-                self._fail(error)
+                self._fail(_told(error))
             except Exception as error:
                 log.exception("the connection to RabbitMQ broke in an unforeseen way")
-                self._fail(error)
-            await asyncio.wait((self._closing,), timeout=RECONNECT_WAIT)
+                self._fail(_told(error))
+            await asyncio.sleep(RECONNECT_WAIT)
             self._session = self._loop.create_future()
 
     async def _live(self) -> None:
@@ -105,13 +111,13 @@ class Link:
             if self._lost:
                 self._lost = False
                 log.info("RabbitMQ is reached again")
-            await asyncio.wait((session.ended, self._closing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((session.ended,))
             session.check()
         finally:
             if session is not None:
                 await session.close()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BrokerUnavailableError) -> None:
         base.failures.labels("connect").inc()
         if not self._lost:
             self._lost = True
@@ -132,4 +138,10 @@ class Link:
                 session.end("it did not answer in time")
             raise BrokerUnavailableError("RabbitMQ is away: it did not answer in time") from error
         except FAULTS as error:
-            raise BrokerUnavailableError(str(error)) from error
+            raise _told(error) from error
+
+
+def _told(error: Exception) -> BrokerUnavailableError:
+    """Of libraries' errors the name alone: their texts may hold anything."""
+    said = str(error) if isinstance(error, BrokerUnavailableError) else f"RabbitMQ is away: {type(error).__name__}"
+    return BrokerUnavailableError(said)

@@ -205,8 +205,14 @@ class Session:
 async def _connect(parameters: pika.URLParameters) -> Any:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    AsyncioConnection.create_connection([parameters], on_done=partial(_resolve, done), custom_ioloop=loop)
-    connection = await done
+    attempt = AsyncioConnection.create_connection([parameters], on_done=partial(_resolve, done), custom_ioloop=loop)
+    try:
+        connection = await asyncio.shield(done)
+    except asyncio.CancelledError:
+        if not done.done():
+            attempt.abort()
+            await done
+        raise
     if isinstance(connection, BaseException):
         raise BrokerUnavailableError(f"RabbitMQ is away: {_said(_cause(connection))}") from connection
     return connection

@@ -147,7 +147,8 @@ def serve_relay(settings: Settings) -> None:
 
 async def _relay(settings: Settings) -> None:
     await _check_system_role(settings)
-    relay = Relay(settings, build_broker(settings))
+    broker = build_broker(settings)
+    relay = Relay(settings, broker)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, relay.stop)
     server = await metrics_server.serve(settings.host, settings.metrics_port)
@@ -157,6 +158,7 @@ async def _relay(settings: Settings) -> None:
         await relay.run()
     finally:
         await server.close()
+        await asyncio.to_thread(broker.close)
 
 
 async def _check_system_role(settings: Settings) -> None:

@@ -278,6 +278,22 @@ def test_work_that_ends_after_its_connection_was_lost_does_no_harm(broker: Rabbi
     assert next(broker.consume("images", timeout=500)) is None
 
 
+def test_a_worker_that_takes_no_more_does_not_begin_again_when_it_is_connected_anew(
+    broker: RabbitmqBroker, wire: Wire
+) -> None:
+    recorder = Recorder(over(wire))
+    recorder.go.clear()
+    broker.enqueue(message("tsk_1"))
+    wait_until(lambda: recorder.seen == ["tsk_1"])
+    serving.stop_taking(recorder.worker)
+    wire.cut()
+    time.sleep(1)
+    broker.enqueue(message("tsk_2"))
+    consumer = broker.consume("images", prefetch=2, timeout=2_000)
+    assert [each.args[0] for each in (next(consumer), next(consumer)) if each] == [["tsk_1"], ["tsk_2"]]
+    recorder.stop()
+
+
 def test_work_longer_than_the_server_waits_for_an_answer_is_only_sent_again(
     rabbitmq: RabbitmqServer, broker: RabbitmqBroker
 ) -> None:
