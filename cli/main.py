@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     add("seed", "make the two demo organizations and print their keys")
     prove = add("prove", "200 images, each asked for twice, under kills and a flush; then an audit")
     prove.add_argument("--images", type=int, default=200, metavar="N", help="how many images (default 200)")
+    prove.add_argument(
+        "--configured-broker",
+        action="store_true",
+        help="use the RabbitMQ of the settings, and empty its queues; everything else stays its own",
+    )
     doctor = add("doctor", "check every part and say what to do")
     doctor.add_argument("--json", action="store_true", help="for programs")
     _dead_letters(add("dead-letters", "what waits for a person: tasks that failed for good, events set aside"))

@@ -32,16 +32,13 @@ TEMPLATE = "badge"
 
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
-    """Exit status 0 when nothing was lost or doubled, else 1. Runs beside a running installation: all is its own."""
+    """Exit status 0 when nothing was lost or doubled, else 1. Everything it runs on is its own, whatever is configured:
+    what it wipes must never be the operator's. Only `--configured-broker` says otherwise, and of the broker alone.
+    """
     with tempfile.TemporaryDirectory(prefix="atelier-prove-") as folder:
-        own = msgspec.structs.replace(
-            settings,
-            data_dir=Path(folder),
-            storage_dir=Path(folder) / "storage",
-            mail_dir=Path(folder) / "mail",
-            port=0,
-            operator_port=0,
-        )
+        own = Settings(data_dir=Path(folder), port=0, operator_port=0, log_level=settings.log_level)
+        if given.configured_broker:
+            own = msgspec.structs.replace(own, broker=settings.broker, rabbitmq_url=settings.rabbitmq_url)
         return asyncio.run(_prove(own, given.images))
 
 
@@ -154,8 +151,9 @@ def _print(verdict: Verdict, images: int, seconds: float, received: list[Receive
   images in the store       {verdict.images:>6}   checksums right: {"yes" if not verdict.damaged else verdict.damaged}
   charges                   {verdict.charges:>6}   holds left open: {verdict.open_holds}
   webhooks, verified        {verdict.webhooks:>6}   sent again with the same id: {again}
+  doubled                   {verdict.doubled:>6}
   tasks dead                {verdict.dead:>6}
   seconds                   {seconds:>6.1f}
 """)
     print(f"{verdict.images} images, {verdict.charges} charges, {verdict.webhooks} verified webhooks, "
-          f"{verdict.lost} lost, {verdict.doubled} doubled")  # fmt: skip
+          f"{verdict.lost} lost")  # fmt: skip

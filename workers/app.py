@@ -5,7 +5,7 @@ import contextlib
 import functools
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from queue_config import serving
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
-from queue_config.queues import Group
+from queue_config.queues import Group, Queue
 from runtime import activation, failpoints, outbound
 from runtime.batching import Batcher
 from runtime.children import ChildPool
@@ -59,15 +59,17 @@ class Worker:
             cleanup.push_async_callback(database.close)
             system = SystemDatabase(settings.database_system_url, size=2, name="atelier-claims", flush=False)
             cleanup.push_async_callback(system.close)
-            await database.check_role()
-            await system.check_role()
             statements.install(database.engine, settings.slow_statement, "app")
             statements.install(system.engine, settings.slow_statement, "system")
+            await database.check_role()
+            await system.check_role()
             tools = await cleanup.enter_async_context(_tools(settings, system, self._group))
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)
-            self.executor = Executor(database, system, tools, actors_of(self._group), lease=lease)
+            self.executor = Executor(
+                database, system, tools, actors_of(self._group), lease=lease, ended=self._nudge.send
+            )
             heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
             heartbeat.start()
             cleanup.callback(heartbeat.stop)
@@ -78,10 +80,13 @@ class Worker:
             log.info("worker ready", group=self._group, metrics=server.url, owner=self.executor.owner)
             self._cleanup = cleanup.pop_all()
 
-    async def run(self, task_ids: Sequence[int]) -> None:
+    async def run(self, queue: Queue, task_ids: Sequence[int]) -> None:
         """One message. The nudges let the relay fill the window again, and expand what was recorded."""
         self._nudge.send()
-        await self.executor.run(task_ids)
+        if queue.group == "images":
+            await self.executor.run(task_ids)
+        else:
+            await self.executor.begin(queue, task_ids)
         self._nudge.send()
 
     async def give_back(self) -> None:
@@ -132,10 +137,11 @@ def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Work
         raise error.__cause__ or error from None
 
 
-def declare(broker: MessageBroker, group: Group, run: Callable[[Sequence[int]], object]) -> None:
+def declare(broker: MessageBroker, group: Group, run: Callable[[Queue, Sequence[int]], Awaitable[None]]) -> None:
     """One Dramatiq actor for each of ours; a message's only argument is its task ids."""
     for name, actor in actors_of(group).items():
-        dramatiq.actor(run, actor_name=name, queue_name=actor.queue.name, broker=broker)  # type: ignore[call-overload]
+        taken = functools.partial(run, actor.queue)
+        dramatiq.actor(taken, actor_name=name, queue_name=actor.queue.name, broker=broker)  # type: ignore[call-overload]
 
 
 def serve_relay(settings: Settings) -> None:
@@ -151,7 +157,7 @@ async def _relay(settings: Settings) -> None:
     relay = Relay(settings, broker)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, relay.stop)
-    server = await metrics_server.serve(settings.host, settings.metrics_port)
+    server = await metrics_server.serve(settings.host, settings.metrics_port, relay.ailment)
     log.info("relay ready", metrics=server.url)
     activation.announce_ready()
     try:

@@ -8,18 +8,20 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.tasks import claims
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
+from queue_config.queues import Queue
 from runtime import clock, failpoints, ids
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
 from workers.actor import Actor
 from workers.batches import Batches
 from workers.holdings import Holding, Holdings
+from workers.rooms import Room, Rooms
 from workers.tools import Tools
 
 log = logs.logger(__name__)
@@ -40,7 +42,9 @@ class Executor:
         actors: Mapping[str, Actor],
         *,
         lease: timedelta,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ended` is called when a task that was begun has ended."""
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{ids.new('w')[-6:]}"
         self.holdings = Holdings()
         self.lease = lease
@@ -50,11 +54,41 @@ class Executor:
         self._actors = actors
         self._stopping = False
         self._batches = Batches(system, tools, actors)
+        self._rooms = Rooms()
+        self._carriers: set[asyncio.Task[None]] = set()
+        self._ended = ended
 
     async def run(self, task_ids: Sequence[int]) -> None:
         """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
+        await asyncio.gather(*(self._hold(task) for task in await self._claim(task_ids)))
+
+    async def begin(self, queue: Queue, task_ids: Sequence[int]) -> None:
+        """One message. Ends as soon as its tasks are claimed and there is room for them: whoever is slow keeps nobody
+        else's message waiting.
+        """
+        room = self._rooms.of(queue)
+        await room.enter(len(task_ids))
+        try:
+            tasks = await self._claim(task_ids)
+        except BaseException:
+            await room.leave(len(task_ids))
+            raise
+        await room.leave(len(task_ids) - len(tasks))
+        for task in tasks:
+            carrier = asyncio.create_task(self._hold_in(room, task))
+            self._carriers.add(carrier)
+            carrier.add_done_callback(self._carriers.discard)
+
+    async def _hold_in(self, room: Room, task: Task) -> None:
+        try:
+            await self._hold(task)
+        finally:
+            await room.leave(1)
+            self._ended()
+
+    async def _claim(self, task_ids: Sequence[int]) -> list[Task]:
         if self._stopping:
-            return
+            return []
         tasks = await claims.claim(
             self._system,
             task_ids,
@@ -66,7 +100,7 @@ class Executor:
         CLAIMS.labels("claimed").inc(len(tasks))
         CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
         failpoints.hit("worker.after_claim")
-        await asyncio.gather(*(self._hold(task) for task in tasks))
+        return tasks
 
     async def give_back(self) -> None:
         """At SIGTERM: stops what runs and gives it back, with no count raised. A record under way is let finish."""

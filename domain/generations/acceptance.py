@@ -1,14 +1,14 @@
 """Accepting a generation: everything that must be true before the 202, in one call to `accept_generation`."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import asyncpg
 import msgspec
 
 from domain.errors import DomainError, FieldError
-from domain.generations import errors
+from domain.generations import errors, views
 from domain.generations.engines import template as template_engine
 from domain.generations.views import GenerationView
 from domain.idempotency.errors import KeyBusy, KeyReused
@@ -16,14 +16,18 @@ from domain.idempotency.keys import Key
 from domain.subscriptions import credits
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
-from domain.templates.geometry import Output
+from domain.templates.geometry import Canvas, Output
 from runtime import clock, ids
 from runtime.database import Database
 
 PROMPT_TEMPLATE: Final = "prompt-card"
 PRICE: Final = 1
 """Credits for one image of the template engine."""
+EARLIEST_RUN: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is earlier is a mistake; any other time that is past means now."""
 FURTHEST_RUN: Final = timedelta(days=365)
+LARGEST_METADATA: Final = 16 * 1024
+"""Bytes of its JSON."""
 
 _ACCEPT = (
     "select outcome, replay from accept_generation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
@@ -34,25 +38,51 @@ _ACCEPT_MANY = (
 )
 
 
+Prompt = Annotated[str, msgspec.Meta(min_length=1, max_length=600, description="As long as `prompt-card` takes it.")]
+Moment = Annotated[
+    datetime,
+    msgspec.Meta(
+        description="RFC 3339 with a time zone, from 2000 to a year ahead. A time that is past means now.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Project = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=r"^(?![\s\S]*[\x00-\x1f\x7f-\x9f])",
+        description="Any name without control characters; lists can be filtered by it.",
+    ),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(max_length=40)],
+        Annotated[str, msgspec.Meta(max_length=500)] | int | float | bool,
+    ],
+    msgspec.Meta(max_length=50, description="Values of your own, given back as they came; 16 KB as JSON in all."),
+]
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either `template` with its `input`, or a `prompt` alone, which becomes a designed card of its words."""
 
     engine: str = "template"
     template: str | None = None
     input: dict[str, Any] | None = None
-    prompt: str | None = None
+    prompt: Prompt | None = None
     output: Output = Output()
-    run_at: datetime | None = None
-    project: str | None = None
-    metadata: dict[str, Any] = {}
+    run_at: Moment | None = None
+    project: Project | None = None
+    metadata: Metadata = {}
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A request that can be accepted: template and input are decided."""
+    """A request that can be accepted: template, input and size are decided."""
 
     request: Request
     template: str
     input: dict[str, Any]
+    canvas: Canvas
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -70,11 +100,11 @@ def check(request: Request) -> Checked:
         )
     if request.run_at is not None:
         _check_run_at(request.run_at)
+    _check_metadata(request.metadata)
     name, given = _template_and_input(request)
     template = catalogue.get(name)
     catalogue.check(template, given)
-    template_engine.canvas(name, request.output)
-    return Checked(request, name, given)
+    return Checked(request, name, given, template_engine.canvas(name, request.output))
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -118,7 +148,7 @@ async def accept_draft(database: Database, organization: str, draft: Draft) -> A
 async def accept_drafts(database: Database, organization: str, drafts: Sequence[Draft]) -> list[Accepted | None]:
     """Several of one organization in one transaction; None for one that has to be asked alone.
 
-    Raises asyncpg's errors; those that `refusal` knows mean that each has to be asked alone.
+    Raises asyncpg's errors; one that the server said means that nothing was accepted.
     """
     columns = [list(column) for column in zip(*(draft.arguments for draft in drafts), strict=True)]
     row = await database.call(_ACCEPT_MANY, organization, *columns)
@@ -161,10 +191,19 @@ def _template_and_input(request: Request) -> tuple[str, dict[str, Any]]:
 def _check_run_at(run_at: datetime) -> None:
     if run_at.tzinfo is None:
         raise errors.RequestInvalid("run_at has no time zone", fields=(FieldError("/run_at", "needs an offset or Z"),))
+    if run_at < EARLIEST_RUN:
+        text = f"is before {EARLIEST_RUN:%Y-%m-%d}"
+        raise errors.RequestInvalid("run_at is too long ago", fields=(FieldError("/run_at", text),))
     if run_at > clock.product() + FURTHEST_RUN:
         raise errors.RequestInvalid(
             "run_at is too far ahead", fields=(FieldError("/run_at", f"is more than {FURTHEST_RUN.days} days away"),)
         )
+
+
+def _check_metadata(metadata: Metadata) -> None:
+    if metadata and len(msgspec.json.encode(metadata)) > LARGEST_METADATA:
+        text = f"has more than {LARGEST_METADATA} bytes as JSON"
+        raise errors.RequestInvalid("metadata is too large", fields=(FieldError("/metadata", text),))
 
 
 def _answer(checked: Checked, now: datetime) -> GenerationView:
@@ -176,7 +215,7 @@ def _answer(checked: Checked, now: datetime) -> GenerationView:
         engine=request.engine,
         template=checked.template,
         input=checked.input,
-        output=msgspec.to_builtins(request.output),
+        output=views.output(checked.canvas),
         project=request.project,
         metadata=request.metadata,
         run_at=clock.rfc3339(request.run_at) if request.run_at else None,
@@ -205,7 +244,7 @@ def _rows(checked: Checked, view: GenerationView, now: datetime, api_key: str | 
         view.status,
         view.engine,
         view.template,
-        _json({"input": view.input, "output": view.output}),
+        _json({"input": view.input, "output": checked.request.output}),
         view.project,
         _json(view.metadata),
         checked.request.run_at,

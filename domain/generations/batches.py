@@ -11,6 +11,7 @@ import msgspec
 from domain.generations import pictures
 from domain.generations.lifecycle import Plan
 from domain.generations.results import Image, Wanted
+from domain.subscriptions import credits
 from domain.tasks.outcomes import Done, Outcome, Task
 from domain.templates import catalogue
 from domain.templates.geometry import Output
@@ -44,7 +45,8 @@ def fits(_plan: Plan, outcome: Outcome) -> bool:
 async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outcome]]) -> list[bool]:
     """As `lifecycle.finish` for each, in one flushed statement; false for a task that was not ours any more."""
     text = msgspec.json.encode([_result(task, outcome) for task, _, outcome in ended]).decode()
-    ours = {row[0] for row in await system.call_many(_RECORD, text)}
+    ours = {row["task"]: row["settled"] for row in await system.call_many(_RECORD, text)}
+    credits.MOVED.labels("settle").inc(sum(ours.values()))
     return [task.id in ours for task, _, _ in ended]
 
 

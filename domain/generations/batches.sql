@@ -27,19 +27,22 @@ language sql stable as $$
 $$;
 
 -- The record of new images: fence, end, asset, charge and event of each, in one statement. Only what the fence returns
--- feeds the rest. Answers the tasks that were still ours. Images that are handed out again are not for here: giving
+-- feeds the rest. Answers the tasks that were still ours, and the credits that each settled. Images that are handed out again are not for here: giving
 -- their credits back takes the lock of a balance, which would have to be taken in order.
-create function record_images(p_results jsonb) returns setof bigint
+create function record_images(p_results jsonb) returns table (task bigint, settled integer)
 language sql as $$
+    select set_config('lock_timeout', '1s', true); -- then each is tried by itself
     select set_config('synchronous_commit', 'on', true); -- a charge, and what was told, must survive
     with r as (
         select * from jsonb_to_recordset(p_results) as r (
             task bigint, token bigint, organization text, generation text, asset text, entry text, event text,
             identity text, storage_key text, sha256 text, format text, width integer, height integer, bytes bigint,
             correlation text, causation text, traceparent text)
+    ), locked as ( -- in the order in which everybody locks tasks
+        select t.id from tasks t join r on t.id = r.task and t.lease_token = r.token
+        where t.state = 'running' order by t.id for update of t
     ), held as (
-        update tasks t set state = 'done', ended_at = now(), lease_until = null
-        from r where t.id = r.task and t.lease_token = r.token and t.state = 'running'
+        update tasks t set state = 'done', ended_at = now(), lease_until = null from locked l where t.id = l.id
         returning t.id
     ), ended as (
         update generations g set status = 'succeeded', ended_at = now(), charged = g.price
@@ -65,5 +68,5 @@ language sql as $$
         insert into pending_events (event_id, organization_id, type)
         select m.event, m.organization, 'generation.succeeded' from made m
     )
-    select h.id from held h
+    select h.id, coalesce(m.price, 0) from held h left join made m on m.task = h.id
 $$;

@@ -56,9 +56,9 @@ class Reception:
             return [await acceptance.accept_draft(self._database, organization, drafts[0])]
         try:
             accepted = await acceptance.accept_drafts(self._database, organization, drafts)
-        except asyncpg.PostgresError as error:
-            if acceptance.refusal(error) is None:
-                raise
-            return [None] * len(drafts)
+        except asyncpg.PostgresConnectionError:
+            raise  # whether it was committed is not known, and must not be guessed
+        except asyncpg.PostgresError:
+            return [None] * len(drafts)  # one of them may be to blame: only that one shall be refused
         TOGETHER.labels("together").inc(sum(each is not None for each in accepted))
         return accepted

@@ -24,15 +24,20 @@ language sql as $$
     from claimed c join events e on (e.organization_id, e.id) = (c.organization_id, c.event_id)
 $$;
 
--- The ids whose lease goes on; the others were revoked (cancelled, or recovered after the lease had run out). They go on
--- under the number that the process holds now: its connection may have broken since the claim.
+-- The ids that are still ours; the others were revoked (cancelled, or recovered after the lease had run out). They go on
+-- under the number that the process holds now: its connection may have broken since the claim. A row that someone has
+-- locked is left out of the renewal, never waited for: one of them must not cost the others their leases, and recovery
+-- leaves locked rows alone too.
 create function renew_leases(p_tasks bigint[], p_tokens bigint[], p_number integer, p_lease interval) returns setof bigint
 language sql as $$
     with held as (
         select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
-        where t.state = 'running' order by t.id for update of t
+        where t.state = 'running' order by t.id for update of t skip locked
+    ), renewed as (
+        update tasks t set lease_until = now() + p_lease, owner_number = p_number from held h where t.id = h.id
     )
-    update tasks t set lease_until = now() + p_lease, owner_number = p_number from held h where t.id = h.id returning t.id
+    select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
+    where t.state = 'running'
 $$;
 
 -- At SIGTERM: ready at once, with no count raised.
@@ -43,7 +48,7 @@ declare
 begin
     with held as (
         select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
-        where t.state = 'running' order by t.id for update of t
+        where t.state = 'running' order by t.id for update of t skip locked
     )
     update tasks t set state = 'ready', run_at = now(), lease_until = null from held h where t.id = h.id;
     get diagnostics given = row_count;

@@ -21,6 +21,7 @@ $$;
 create function keep_bodies(p_organizations text[], p_ids text[], p_bodies bytea[])
 returns table (organization_id text, id text, body bytea)
 language sql as $$
+    select set_config('lock_timeout', '1s', true); -- then each is tried by itself
     select set_config('synchronous_commit', 'on', true); -- before the first byte is sent
     update deliveries d set body = coalesce(d.body, built.body)
     from unnest(p_organizations, p_ids, p_bodies) as built (organization_id, id, body)
@@ -31,14 +32,17 @@ $$;
 -- The record of deliveries that arrived: fence, attempt, end. Answers the tasks that were still ours.
 create function record_deliveries(p_results jsonb) returns setof bigint
 language sql as $$
+    select set_config('lock_timeout', '1s', true); -- then each is tried by itself
     select set_config('synchronous_commit', 'on', true); -- a charge, and what was told, must survive
     with r as (
         select * from jsonb_to_recordset(p_results) as r (
             task bigint, token bigint, organization text, delivery text, attempt text, started_at timestamptz,
             duration_ms integer, status_code smallint, response_body text)
+    ), locked as ( -- in the order in which everybody locks tasks
+        select t.id from tasks t join r on t.id = r.task and t.lease_token = r.token
+        where t.state = 'running' order by t.id for update of t
     ), held as (
-        update tasks t set state = 'done', ended_at = now(), lease_until = null
-        from r where t.id = r.task and t.lease_token = r.token and t.state = 'running'
+        update tasks t set state = 'done', ended_at = now(), lease_until = null from locked l where t.id = l.id
         returning t.id
     ), ended as (
         update deliveries d set attempts = d.attempts + 1, failure_code = null, status = 'delivered',
