@@ -307,3 +307,19 @@ async def test_work_that_does_not_know_its_end_is_ended_by_the_queue(
 async def _make_due(spine: Spine) -> None:
     async with spine.system.system_transaction() as tx:
         await tx.execute(text("update tasks set run_at = now() where state = 'ready'"))
+
+
+async def test_a_locked_task_costs_no_other_task_its_lease(spine: Spine) -> None:
+    for label in ("1", "2"):
+        await spine.accept(input={"label": label})
+    ids = await spine.dispatch(RENDER)
+    lease = timedelta(seconds=2)
+    tasks = await claims.claim(spine.system, ids, actors=[RENDER], owner="test", lease=lease)
+    held = {task.id: task.lease_token for task in tasks}
+    async with spine.system.system_transaction() as stranger:
+        await stranger.execute(text("select from tasks where id = :id for update"), {"id": ids[0]})
+        async with asyncio.timeout(1):
+            kept = await claims.renew(spine.connection, held, timedelta(seconds=60))
+    assert kept == set(ids), "the locked one is not renewed, and is not taken for lost either"
+    query = "select id from tasks where state = 'running' and lease_until > now() + interval '30 s'"
+    assert [row.id for row in await spine.rows(query)] == [ids[1]]
