@@ -35,7 +35,7 @@ class RabbitmqServer:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._port, distribution, self._mapper_port = _free_ports(3)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/"
+        self.url = f"amqp://127.0.0.1:{self._port}/"
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self._port}\nlog.file.level = warning\n"
             "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"

@@ -1,4 +1,4 @@
-"""Messages on RabbitMQ: quorum queues, publisher confirms, acknowledged when their work has ended."""
+"""Messages on RabbitMQ: quorum queues, publisher confirms, acknowledged when they have been dealt with."""
 
 import contextlib
 import os

@@ -68,7 +68,7 @@ def wire(rabbitmq: RabbitmqServer) -> Iterator[Wire]:
 
 
 def over(wire: Wire) -> str:
-    return f"amqp://guest:guest@127.0.0.1:{wire.port}/"
+    return f"amqp://127.0.0.1:{wire.port}/"
 
 
 def message(*ids: str, queue: str = "images") -> dramatiq.Message:
@@ -206,7 +206,7 @@ def test_a_server_that_accepts_and_says_nothing_holds_the_sender_for_a_second_at
 
 
 def test_a_wrong_password_is_told_without_repeating_it(rabbitmq: RabbitmqServer) -> None:
-    broker = RabbitmqBroker(rabbitmq.url.replace("guest@", "hunter2@"), QUEUES)
+    broker = RabbitmqBroker(rabbitmq.url.replace("127.0.0.1", "guest:hunter2@127.0.0.1"), QUEUES)
     with pytest.raises(BrokerUnavailableError, match="Authentication") as refused:
         broker.enqueue(message("tsk_1"))
     assert "hunter2" not in str(refused.value)
