@@ -7,7 +7,7 @@ organization that its transaction names and no others (row-level security), and 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 import asyncpg
 from sqlalchemy import event, text
@@ -33,6 +33,23 @@ _SET_READ_ONLY = text(
 )
 
 
+_IDLE_IN_TRANSACTION: Final = "10s"
+"""No transaction of ours waits for anything but the database, so one that idles belongs to a process that is frozen or
+lost. Its locks are let go.
+"""
+_LOCK_TIMEOUT: Final = "5s"
+"""Functions that are to wait for less set their own."""
+_TCP: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"""The server gives up a client whose host is gone after some ten seconds, where TCP alone takes hours. The first three
+are seconds, seconds and probes; the last is milliseconds.
+"""
+
+
 class WrongRoleError(Exception):
     """A process was given a superuser's or the owner's address, for whom row-level security would not hold."""
 
@@ -41,9 +58,7 @@ class _Pool:
     """An engine and its pool. `flush=False` lets commits return before they are on disk (claims, dispatch)."""
 
     def __init__(self, url: str, *, size: int, name: str, flush: bool = True) -> None:
-        server_settings = {"application_name": name, "jit": "off"}
-        if not flush:
-            server_settings["synchronous_commit"] = "off"
+        server_settings = session_settings(make_url(url), name, flush=flush) | {"lock_timeout": _LOCK_TIMEOUT}
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=size,
@@ -51,6 +66,7 @@ class _Pool:
             pool_timeout=10,
             pool_use_lifo=True,
             pool_recycle=1800,
+            hide_parameters=True,  # they are the customers' data, and errors get into logs
             connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
@@ -122,10 +138,15 @@ class SystemDatabase(_Pool):
             yield SystemTransaction(connection)
 
 
-async def connect(url: str, *, name: str, flush: bool = True) -> asyncpg.Connection:
-    """A connection of its own, outside every pool: for LISTEN, advisory locks and heartbeats."""
+async def connect(url: str, *, name: str, flush: bool = True, idle_seconds: float | None = None) -> asyncpg.Connection:
+    """A connection of its own, outside every pool: for LISTEN, advisory locks and heartbeats.
+
+    `idle_seconds`: the server ends the session, and with it its advisory locks, when nothing is asked for so long.
+    """
     parts = make_url(url)
-    settings = {"application_name": name, "jit": "off"} | ({} if flush else {"synchronous_commit": "off"})
+    settings = session_settings(parts, name, flush=flush)
+    if idle_seconds is not None:
+        settings["idle_session_timeout"] = str(round(idle_seconds * 1000))
     return await asyncpg.connect(
         host=parts.query.get("host") or parts.host,
         port=parts.port,
@@ -136,6 +157,15 @@ async def connect(url: str, *, name: str, flush: bool = True) -> asyncpg.Connect
         timeout=10,
         command_timeout=30,
     )
+
+
+def session_settings(url: URL, name: str, *, flush: bool) -> dict[str, str]:
+    """What each of our sessions asks of the server as it begins."""
+    settings = {"application_name": name, "jit": "off", "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION}
+    if not flush:
+        settings["synchronous_commit"] = "off"
+    host = url.query.get("host") or url.host
+    return settings | _TCP if isinstance(host, str) and not host.startswith("/") else settings
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

@@ -26,6 +26,10 @@ log = logs.logger(__name__)
 EVENTS_PER_STEP: Final = 500
 STANDBY_SECONDS: Final = 0.5
 SAMPLE_SECONDS: Final = 1.0
+FROZEN_SECONDS: Final = 5.0
+"""A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
+FIRST_REST: Final = 1.0
+LONGEST_REST: Final = 30.0
 PRUNE_SECONDS: Final = 5.0
 PRUNE_BATCH: Final = 5_000
 """At most 1,000 rows a second go: more than two cores can make."""
@@ -34,6 +38,10 @@ _LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
 STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
 _PRUNE = "select prune_ended($1, $2, $3)"
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_PASSING_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""Of SQLSTATE: the connection, a session that was ended, a deadlock, resources, a lock, an operator, the system."""
+_QUOTING_CLASSES: Final = frozenset({"22", "23"})
+"""Of SQLSTATE: errors in data, whose texts quote it."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -70,7 +78,13 @@ class Relay:
         self._feed = wakeups.Nudge(settings, wakeups.FEED)
         self._head = 0
         self._arguments = arguments(settings)
+        self._refused: str | None = None
+        self._rest_seconds = FIRST_REST
         self.leading = False
+
+    def ailment(self) -> str | None:
+        """What PostgreSQL has refused, until it carries out a step again."""
+        return self._refused
 
     def stop(self) -> None:
         self._stopping.set()
@@ -82,17 +96,37 @@ class Relay:
             while not self._stopping.is_set():
                 try:
                     await self._serve()
+                except asyncpg.PostgresError as error:
+                    await self._rest(self._lost(error) if _passes(error) else self._refuse(error))
                 except _FAULTS as error:
-                    log.warning("the relay lost the database", error=type(error).__name__)
-                    await self._pause(STANDBY_SECONDS)
+                    await self._rest(self._lost(error))
         await self._feed.close()
 
+    def _lost(self, error: Exception) -> float:
+        """Seconds to rest."""
+        log.warning("the relay lost the database", error=type(error).__name__)
+        return STANDBY_SECONDS
+
+    def _refuse(self, error: asyncpg.PostgresError) -> float:
+        """Seconds to rest, more each time: the schema or the code is wrong, and will be so in a moment too."""
+        seconds, self._rest_seconds = self._rest_seconds, min(self._rest_seconds * 2, LONGEST_REST)
+        kind, state = type(error).__name__, error.sqlstate or "?"
+        said = None if state[:2] in _QUOTING_CLASSES else error.message
+        self._refused = f"PostgreSQL refuses the relay's work: {kind} ({state})"
+        log.error("PostgreSQL refuses the relay's work", error=kind, sqlstate=state, text=said, rest=seconds)
+        return seconds
+
     async def _serve(self) -> None:
-        connection = await database.connect(self._settings.database_system_url, name="atelier-relay", flush=False)
+        connection = await database.connect(
+            self._settings.database_system_url,
+            name="atelier-relay",
+            flush=False,
+            idle_seconds=max(FROZEN_SECONDS, 3 * self._settings.relay_sweep),
+        )
         statements.watch(connection, self._settings.slow_statement, "relay")
         try:
             while not await connection.fetchval(_LEAD):
-                await self._pause(STANDBY_SECONDS)
+                await self._rest(STANDBY_SECONDS)
                 if self._stopping.is_set():
                     return
             log.info("this relay leads")
@@ -111,6 +145,7 @@ class Relay:
             for duty in duties:
                 await duty.carry_out_when_due(connection)
             step = await self._step(connection)
+            self._refused, self._rest_seconds = None, FIRST_REST
             if step.expanded < EVENTS_PER_STEP:
                 await self._pause(self._settings.relay_sweep)
 
@@ -152,6 +187,12 @@ class Relay:
         keys_before = now - timedelta(hours=self._settings.idempotency_retention_hours)
         await connection.fetchval(_PRUNE, tasks_before, keys_before, PRUNE_BATCH)
 
+    async def _rest(self, seconds: float) -> None:
+        """Unlike `_pause`, no nudge shortens it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -181,6 +222,11 @@ def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
         for start in range(0, len(ids), size):
             chunk = ids[start : start + size]
             yield dramatiq.Message(queue_name=queue, actor_name=actor, args=(chunk,), kwargs={}, options={})
+
+
+def _passes(error: asyncpg.PostgresError) -> bool:
+    """Whether the same statement may succeed on another connection or in a moment."""
+    return (error.sqlstate or "")[:2] in _PASSING_CLASSES
 
 
 def _json(value: object) -> str:

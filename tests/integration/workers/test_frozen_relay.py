@@ -1,0 +1,118 @@
+"""A leading relay that is frozen, and one whose statements PostgreSQL refuses."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.integration.workers.conftest import Spine
+from tests.integration.workers.relays import Recording, running, until
+from workers import relay
+
+ROOT = Path(__file__).parents[3]
+ACCEPTED = "where type = 'generation.accepted'"
+LEADERS = """select count(*) from pg_locks where locktype = 'advisory' and granted and objid = (
+    select hashtext('atelier.relay')::bit(32)::bigint::oid)
+    and database = (select oid from pg_database where datname = current_database())"""
+
+
+@contextlib.contextmanager
+def relay_process(spine: Spine, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`atelier relay`, and the file it logs to."""
+    given = {
+        "ATELIER_DATA_DIR": folder / "var",
+        "ATELIER_DATABASE_URL": spine.settings.database_url,
+        "ATELIER_DATABASE_SYSTEM_URL": spine.settings.database_system_url,
+        "ATELIER_REDIS_URL": spine.settings.redis_url,
+        "ATELIER_METRICS_PORT": 0,
+        "PYTHONPATH": ROOT,
+    }
+    path = folder / "relay.log"
+    with path.open("wb") as log:
+        command = [sys.executable, "-m", "cli.main", "relay"]
+        environment = os.environ | {name: str(value) for name, value in given.items()}
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield process, path
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_standby_takes_over_from_a_leader_that_is_frozen_and_no_position_is_given_twice(
+    spine: Spine, tmp_path: Path
+) -> None:
+    async def leads() -> bool:
+        return bool(await spine.value(LEADERS))
+
+    broker = Recording()
+    with relay_process(spine, tmp_path) as (process, log):
+        await until(leads, seconds=30)
+        async with running(spine, broker) as standby:
+            await spine.accept()
+            await until(lambda: _is(spine, f"select count(*) = 1 from feed {ACCEPTED}"))
+            process.send_signal(signal.SIGSTOP)
+            await spine.accept()
+            await until(lambda: _true(standby.leading), seconds=relay.FROZEN_SECONDS + 3)
+            await until(lambda: _true(bool(broker.sent)))
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: _true("the relay lost the database" in log.read_text()))
+            for _ in range(5):
+                await spine.accept()
+            await until(lambda: _is(spine, f"select count(*) = 7 from feed {ACCEPTED}"))
+            assert await spine.value(LEADERS) == 1
+            assert standby.leading
+    assert process.returncode == -signal.SIGKILL, "it was still alive, standing by"
+    assert await spine.value("select count(distinct position) = count(*) from feed")
+    assert await spine.value("select count(distinct event_id) = count(*) from feed")
+
+
+async def test_what_postgresql_refuses_is_not_called_a_lost_database_and_the_relay_says_that_it_ails(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(relay, "FIRST_REST", 0.02)
+    step = relay.STEP
+    monkeypatch.setattr(relay, "STEP", step.replace("relay_step(", "relay_step_of_a_later_release("))
+    async with running(spine, Recording()) as made:
+        await until(lambda: _true(made.ailment() is not None))
+        assert made.ailment() == "PostgreSQL refuses the relay's work: UndefinedFunctionError (42883)"
+        await asyncio.sleep(0.2)
+        said = capsys.readouterr().out
+        assert "relay_step_of_a_later_release" in said
+        assert "rest=0.02" in said
+        assert "rest=0.04" in said
+        assert "lost the database" not in said
+        monkeypatch.setattr(relay, "STEP", step)
+        await until(lambda: _true(made.ailment() is None))
+        assert made.leading
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (asyncpg.AdminShutdownError, True),
+        (asyncpg.IdleSessionTimeoutError, True),
+        (asyncpg.DeadlockDetectedError, True),
+        (asyncpg.LockNotAvailableError, True),
+        (asyncpg.UndefinedFunctionError, False),
+        (asyncpg.InsufficientPrivilegeError, False),
+        (asyncpg.InvalidTextRepresentationError, False),
+    ],
+)
+def test_what_may_pass_is_told_from_what_will_not(error: type[asyncpg.PostgresError], passes: bool) -> None:
+    assert relay._passes(error("")) is passes
+
+
+async def _is(spine: Spine, query: str) -> bool:
+    return bool(await spine.value(query))
+
+
+async def _true(value: bool) -> bool:
+    return value
