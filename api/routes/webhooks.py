@@ -115,7 +115,7 @@ async def change(
     "/{endpoint_id:str}",
     guards=WRITES,
     summary="Delete a webhook endpoint",
-    description="Its deliveries and their attempts go with it.",
+    description="Nothing is sent to it any more. Its deliveries and their attempts are taken away soon after.",
     responses=answers.reading(errors.EndpointNotFound),
 )
 async def remove(endpoint_id: FromPath[str], tx: NamedDependency[Transaction], caller: NamedDependency[Caller]) -> None:

@@ -67,12 +67,12 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 async def prepare(tx: Transaction, task: Task, *, describe: Describe) -> Plan | None:
-    """None when the endpoint is gone (and the delivery with it), or disabled (then the delivery has failed)."""
+    """None when the delivery was taken away, or its endpoint is disabled or deleted (then the delivery has failed)."""
     row = (await tx.execute(_delivery_and_endpoint(task))).one_or_none()
     if row is None:
         return None
-    if row.endpoint_status == "disabled":
-        await _set(tx, task.organization_id, row.id, status="failed", failure_code="endpoint_disabled")
+    if row.endpoint_status != "enabled":
+        await _set(tx, task.organization_id, row.id, **_failed(f"endpoint_{row.endpoint_status}"))
         return None
     return Plan(
         organization_id=task.organization_id,
@@ -178,7 +178,7 @@ async def _begin_anew(
         .with_for_update(of=Delivery)
     )
     row = (await tx.execute(query)).one_or_none()
-    if row is None:
+    if row is None or row.endpoint_status == endpoints.DELETED:
         raise DeliveryNotFound
     if row.status == "pending":
         raise DeliveryPending
@@ -278,7 +278,7 @@ async def _set(tx: Transaction, organization: str, delivery_id: str, **values: A
 
 
 async def _note(tx: Transaction, plan: Plan, tried: Tried, end: dict[str, Any]) -> bool:
-    """In one statement. False when the endpoint has been deleted meanwhile, and the delivery with it."""
+    """In one statement. False when the delivery has been taken away meanwhile, with its endpoint."""
     delivery = (
         update(Delivery)
         .where(Delivery.organization_id == plan.organization_id, Delivery.id == plan.delivery_id)

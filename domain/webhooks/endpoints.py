@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from domain import pages
 from domain.accounts.models import OrganizationRow
@@ -31,6 +31,9 @@ MOST_ENDPOINTS: Final = 20
 """Of one organization."""
 GRACE: Final = timedelta(hours=24)
 """How long a rotated secret goes on signing beside the new one, unless the customer says otherwise."""
+
+DELETED: Final = "deleted"
+"""The status of a row that waits to be taken away (`removal`). No caller sees it any more."""
 
 Status = Literal["enabled", "disabled"]
 Url = Annotated[
@@ -108,7 +111,7 @@ async def create(tx: Transaction, organization: str, draft: Draft, *, keyring: K
 
 async def page(tx: Reader, organization: str, wanted: pages.PageRequest) -> pages.Page[Endpoint]:
     """Newest first."""
-    query = select(*_SHOWN).where(WebhookEndpoint.organization_id == organization)
+    query = select(*_SHOWN).where(WebhookEndpoint.organization_id == organization, _KEPT)
     found = await pages.rows(tx, query, WebhookEndpoint.id, wanted)  # type: ignore[arg-type]
     return pages.Page([_of_row(row) for row in found.items], found.last)
 
@@ -177,8 +180,14 @@ async def rotate(
 
 
 async def remove(tx: Transaction, organization: str, endpoint_id: str) -> None:
-    """With its deliveries and attempts. Raises EndpointNotFound."""
-    gone = await tx.execute(delete(WebhookEndpoint).where(*_named(organization, endpoint_id)))
+    """Nothing is sent to it any more, and where it led and its secrets are forgotten. Its deliveries go later: taken
+    away here, they would keep the row locked that the relay needs.
+
+    Raises EndpointNotFound.
+    """
+    forgotten = {"url": "", "description": "", "secret": b"", "previous_secret": None, "previous_secret_until": None}
+    statement = update(WebhookEndpoint).where(*_named(organization, endpoint_id))
+    gone = await tx.execute(statement.values(status=DELETED, **forgotten, **_touched()))
     if gone.rowcount == 0:
         raise EndpointNotFound
     await log.append(tx, organization, events.EndpointDeleted(subject=endpoint_id))
@@ -236,7 +245,7 @@ async def _check_room(tx: Transaction, organization: str) -> None:
     """The organization's row is locked against another endpoint being made meanwhile, and against nothing else."""
     itself = select(OrganizationRow.organization_id).where(OrganizationRow.organization_id == organization)
     await tx.execute(itself.with_for_update(key_share=True))
-    count = select(func.count()).where(WebhookEndpoint.organization_id == organization)
+    count = select(func.count()).where(WebhookEndpoint.organization_id == organization, _KEPT)
     if (await tx.scalar(count) or 0) >= MOST_ENDPOINTS:
         raise TooManyEndpoints(f"an organization has at most {MOST_ENDPOINTS} webhook endpoints")
 
@@ -262,14 +271,15 @@ def _secret(given: str | None) -> str:
     return given or signing.new_secret()
 
 
-def _named(organization: str, endpoint_id: str) -> tuple[Any, Any]:
-    return WebhookEndpoint.organization_id == organization, WebhookEndpoint.id == endpoint_id
+def _named(organization: str, endpoint_id: str) -> tuple[Any, ...]:
+    return WebhookEndpoint.organization_id == organization, WebhookEndpoint.id == endpoint_id, _KEPT
 
 
 def _touched() -> dict[str, Any]:
     return {"revision": WebhookEndpoint.revision + 1, "updated_at": func.now()}
 
 
+_KEPT = WebhookEndpoint.status != DELETED
 _SHOWN = tuple(getattr(WebhookEndpoint, field) for field in Endpoint.__struct_fields__)
 
 

@@ -21,7 +21,7 @@ class EndpointChanged(Event, frozen=True, kw_only=True):
 
 
 class EndpointDeleted(Event, frozen=True, kw_only=True):
-    """Its deliveries went with it."""
+    """By the customer. Its deliveries are taken away in its wake."""
 
     type = "webhook_endpoint.deleted"
     examples = {1: {}}

@@ -20,7 +20,8 @@ _MOST_ATTEMPTS = 100
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     """`event_id` is what the receiver gets as `webhook-id`. Attempts of replays count too.
 
-    `failure_code`: endpoint_disabled, endpoint_gone (it answered 410), attempts_exhausted or internal_error.
+    `failure_code`: endpoint_disabled, endpoint_deleted, endpoint_gone (it answered 410), attempts_exhausted or
+    internal_error.
     """
 
     id: str

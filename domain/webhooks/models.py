@@ -30,7 +30,7 @@ class WebhookEndpoint(Base):
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
     """Empty: all of them."""
     status: Mapped[str] = mapped_column(server_default="enabled")
-    """enabled or disabled."""
+    """enabled, disabled or deleted: then it waits, without address and secret, for its deliveries to be taken away."""
     disabled_reason: Mapped[str | None]
     """caller, gone (it answered 410) or failing (nothing got through for days)."""
     failing_since: Mapped[datetime | None]
@@ -58,7 +58,8 @@ class Delivery(Base):
     status: Mapped[str] = mapped_column(server_default="pending")
     """pending, delivered, failed."""
     failure_code: Mapped[str | None]
-    """Why it failed for good: endpoint_disabled, endpoint_gone, attempts_exhausted, internal_error."""
+    """Why it failed for good: endpoint_disabled, endpoint_deleted, endpoint_gone, attempts_exhausted or
+    internal_error."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     next_attempt_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
@@ -70,7 +71,6 @@ class Delivery(Base):
         ForeignKeyConstraint(
             ["organization_id", "endpoint_id"],
             ["webhook_endpoints.organization_id", "webhook_endpoints.id"],
-            ondelete="CASCADE",
         ),
         Index(None, "organization_id", "endpoint_id", "id"),
     )
@@ -92,8 +92,6 @@ class DeliveryAttempt(Base):
     """The receiver's answer, cut at 16 KiB."""
 
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["organization_id", "delivery_id"], ["deliveries.organization_id", "deliveries.id"], ondelete="CASCADE"
-        ),
+        ForeignKeyConstraint(["organization_id", "delivery_id"], ["deliveries.organization_id", "deliveries.id"]),
         Index(None, "organization_id", "delivery_id", "id"),
     )

@@ -374,7 +374,6 @@ def upgrade() -> None:
             ["organization_id", "endpoint_id"],
             ["webhook_endpoints.organization_id", "webhook_endpoints.id"],
             name=op.f("fk_deliveries_organization_id_endpoint_id_webhook_endpoints"),
-            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint(
@@ -404,7 +403,6 @@ def upgrade() -> None:
             ["organization_id", "delivery_id"],
             ["deliveries.organization_id", "deliveries.id"],
             name=op.f("fk_delivery_attempts_organization_id_delivery_id_deliveries"),
-            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_delivery_attempts")),
     )

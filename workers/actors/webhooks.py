@@ -1,6 +1,6 @@
 """Deliveries of webhooks."""
 
-from domain.webhooks import batches, deliveries
+from domain.webhooks import batches, deliveries, removal
 from queue_config import queues, retries
 from workers.actor import Batch, actor
 
@@ -15,3 +15,4 @@ deliver = actor(
     batch=Batch(prepare=batches.prepare, fits=batches.fits, record=batches.record),
 )
 give_up = actor("webhooks.give_up", queue=queues.LIFECYCLE, prepare=deliveries.give_up)
+purge = actor("webhooks.purge", queue=queues.LIFECYCLE, prepare=removal.purge, work=removal.go_on)
