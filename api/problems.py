@@ -207,12 +207,21 @@ def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     told = of_fault(error)
     if isinstance(error, ClientGoneError):
         return respond(request.scope, errors.BadRequest("the client went away"))
+    if isinstance(told, errors.ReferenceInvalid) and (named := _with_zero(request)):
+        return respond(request.scope, errors.ParameterInvalid(), named)
     if isinstance(told, errors.InternalError):
         log.error("a request failed", exc_info=error, path=request.scope.get("path_template", ""))
     elif isinstance(told, kinds.Unavailable):
         log.warning("a request could not be served", code=told.code, error=type(error).__name__)
         request.scope["state"]["failed_by"] = error
     return respond(request.scope, told)
+
+
+def _with_zero(request: Request[Any, Any, Any]) -> list[Field]:
+    """Parameters with the one character that PostgreSQL's texts cannot have; looked for when it has refused a value."""
+    given = [*request.path_params.items(), *request.query_params.multi_items()]
+    found = dict.fromkeys(name for name, value in given if "\0" in str(value))
+    return [Field(detail="the character U+0000 cannot be in it", parameter=name) for name in found]
 
 
 def invalid_body(detail: str, *fields: tuple[str, str]) -> errors.BodyInvalid:

@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import litestar
@@ -18,7 +18,7 @@ DEEPEST: Final = 32
 """Levels of arrays and objects in a body."""
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]')
-_PLACE = re.compile(r"^(?P<text>.*) - at `(?P<path>\$.*)`$", re.DOTALL)
+_PLACE = re.compile(r"^(?P<text>.*) - at (?P<key>`key` in )?`(?P<path>\$.*)`$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUOTED = re.compile(r"field `(?P<name>[^`]*)`")
@@ -75,7 +75,7 @@ def decode(body: bytes, type_: Any) -> Any:
     """Raises BodyMalformed, BodyInvalid."""
     _check_depth(body)
     if b"\\u0000" in body and _ZERO.search(body):
-        raise problems.invalid_body("the body does not fit", ("", "the character U+0000 cannot be stored"))
+        raise problems.invalid_body("the body does not fit", (_zero(body), "the character U+0000 cannot be stored"))
     try:
         return _decoder(type_).decode(body)
     except msgspec.ValidationError as error:
@@ -111,6 +111,26 @@ def _check_depth(body: bytes) -> None:
             depth -= 1
 
 
+def _zero(body: bytes) -> str:
+    """Pointer to the first value (or to the object with the first name) that has U+0000. Raises BodyMalformed."""
+    try:
+        whole = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise errors.BodyMalformed(f"the body is not JSON: {error}") from None
+    return next(_zeros(whole, ""), "")
+
+
+def _zeros(value: object, pointer: str) -> Iterator[str]:
+    if isinstance(value, str) and "\0" in value:
+        yield pointer
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from [pointer] if "\0" in name else _zeros(part, f"{pointer}/{_escaped(name)}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _zeros(part, f"{pointer}/{index}")
+
+
 def _misfit(message: str) -> DomainError:
     """msgspec's text, `… - at `$.output.width``, as a problem with a JSON pointer."""
     found = _PLACE.match(message)
@@ -120,6 +140,8 @@ def _misfit(message: str) -> DomainError:
     if named := _QUOTED.search(text):
         pointer += f"/{_escaped(named['name'])}"
         text = "is required" if "missing" in text else "is not a field here"
+    if found and found["key"]:
+        text = f"a name in it: {text}"
     return problems.invalid_body("the body does not fit", (pointer, text[:1].lower() + text[1:]))
 
 

@@ -16,8 +16,10 @@ from domain.events.feed import FedEvent
 
 USUAL: Final = 100
 MOST: Final = 1000
+LAST: Final = 2**63 - 1
+"""Positions are PostgreSQL's bigints."""
 
-After = Annotated[int | None, QueryParameter(ge=0, description="Only what came after this position.")]
+After = Annotated[int | None, QueryParameter(ge=0, le=LAST, description="Only what came after this position.")]
 Types = Annotated[
     str | None, QueryParameter(description="Only these types, separated by commas: `generation.succeeded`.")
 ]

@@ -1,7 +1,7 @@
 """Asking for images, and looking what became of them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -58,6 +58,10 @@ EXAMPLES: Final = {
 }
 
 
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
 class _Id(msgspec.Struct):
     id: str
 
@@ -74,8 +78,11 @@ async def _wanted(
     created_before: Moment = None,
 ) -> reading.Filter:
     """Raises ParameterInvalid."""
-    if any(moment and moment.tzinfo is None for moment in (created_after, created_before)):
-        raise ParameterInvalid("created_after and created_before need a time zone")
+    for name, moment in (("created_after", created_after), ("created_before", created_before)):
+        if moment and moment.tzinfo is None:
+            raise ParameterInvalid(f"{name} needs a time zone")
+        if moment and not EARLIEST < moment < LATEST:
+            raise ParameterInvalid(f"{name} is no time of any generation")
     return reading.Filter(status=status, project=project, created_after=created_after, created_before=created_before)
 
 

@@ -6,6 +6,9 @@ from typing import Any, Literal, cast
 import msgspec
 
 from domain.generations.models import AssetRow, GenerationRow
+from domain.templates import catalogue, geometry
+from domain.templates.errors import OutputInvalid, TemplateNotFound
+from domain.templates.geometry import Canvas, Output
 from runtime import clock
 from storage.addresses import ObjectUrls
 
@@ -24,6 +27,15 @@ class AssetView(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class OutputView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the image will be. `width` and `height` are pixels, in a PDF points; only JPEG and WebP have a `quality`."""
+
+    format: str
+    width: int | None = None
+    height: int | None = None
+    quality: int | None = None
+
+
 class FailureView(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     detail: str
@@ -37,7 +49,7 @@ class GenerationView(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     template: str
     input: dict[str, Any]
-    output: dict[str, Any]
+    output: OutputView
     project: str | None
     metadata: dict[str, Any]
     run_at: str | None
@@ -68,7 +80,7 @@ def of_row(row: Any, urls: ObjectUrls) -> GenerationView:
         engine=row.engine,
         template=row.template,
         input=row.request["input"],
-        output=row.request["output"],
+        output=_output(row.template, row.request["output"]),
         project=row.project,
         metadata=row.metadata_,
         run_at=_time(row.run_at),
@@ -80,6 +92,21 @@ def of_row(row: Any, urls: ObjectUrls) -> GenerationView:
         credits=row.charged,
         error=FailureView(code=row.failure_code, detail=row.failure_detail) if row.failure_code else None,
     )
+
+
+def output(canvas: Canvas) -> OutputView:
+    width, height = canvas.pixels
+    quality = canvas.quality if canvas.format in geometry.WITH_QUALITY else None
+    return OutputView(format=canvas.format, width=width, height=height, quality=quality)
+
+
+def _output(template: str, asked: dict[str, Any]) -> OutputView:
+    """A template that is gone, or has another size now, leaves what was asked for."""
+    wanted = msgspec.convert(asked, Output)
+    try:
+        return output(geometry.canvas(catalogue.get(template).size, wanted))
+    except (TemplateNotFound, OutputInvalid):
+        return OutputView(format=wanted.format, width=wanted.width, height=wanted.height, quality=wanted.quality)
 
 
 def _asset(row: Any, urls: ObjectUrls) -> AssetView:

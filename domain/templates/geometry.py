@@ -21,6 +21,7 @@ MEDIA_TYPES: dict[Format, str] = {
 SMALLEST_SIDE, LARGEST_SIDE = 16, 8192
 LARGEST_AREA = 25_000_000
 DEFAULT_QUALITY = 85
+WITH_QUALITY: frozenset[Format] = frozenset({"jpeg", "webp"})
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -51,7 +52,7 @@ def canvas(natural: tuple[int, int], output: Output) -> Canvas:
     """Raises OutputInvalid with pointers into `/output`, before anything is drawn."""
     if output.scale is not None and output.format == "pdf":
         raise _refused("scale", "a PDF has no pixels to multiply; give width and height")
-    if output.quality is not None and output.format not in {"jpeg", "webp"}:
+    if output.quality is not None and output.format not in WITH_QUALITY:
         raise _refused("quality", "only JPEG and WebP have a quality")
     width, height = _page(natural, output)
     resolved = Canvas(output.format, width, height, output.scale or 1.0, output.quality or DEFAULT_QUALITY)

@@ -41,7 +41,16 @@ async def test_what_is_asked_wrongly_is_told_as_a_problem(api, organization):
         ("POST", "/v1/api-keys#deep"): (422, "body_invalid", {"data": b"[" * (DEEPEST + 1), "headers": json_type}),
         ("GET", "/v1/events?after=x"): (422, "parameter_invalid", {"headers": keyed}),
         ("GET", "/v1/events?after=-1"): (422, "parameter_invalid", {"headers": keyed}),
-        ("GET", "/v1/generations/%00"): (422, "reference_invalid", {"headers": keyed}),
+        ("GET", f"/v1/events?after={10**23}"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", f"/v1/events/stream?after={10**23}"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/generations/%00"): (422, "parameter_invalid", {"headers": keyed}),
+        ("POST", "/v1/generations/gen_%00/cancel"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/generations/gen_%00/stream"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/files/%00"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/webhook-endpoints/%00"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/deliveries?endpoint_id=%00"): (422, "parameter_invalid", {"headers": keyed}),
+        ("GET", "/v1/templates/%00"): (404, "template_not_found", {"headers": keyed}),
+        ("DELETE", "/v1/api-keys/%00"): (422, "parameter_invalid", {"headers": keyed}),
         ("GET", "/assets/o/x/y.png"): (403, "link_invalid", {}),
     }
     for (method, path), (status, code, options) in expected.items():
@@ -49,6 +58,12 @@ async def test_what_is_asked_wrongly_is_told_as_a_problem(api, organization):
         assert (answer.status, found) == (status, code), path
     answer, _ = await refused(api, "PUT", "/v1/generations")
     assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
+
+
+async def test_a_parameter_that_does_not_fit_is_named(api, organization):
+    for path, name in (("/v1/events?after=1" + "0" * 23, "after"), ("/v1/generations/%00", "generation_id")):
+        async with api.client.get(path, headers=organization.headers) as answer:
+            assert [each["parameter"] for each in (await answer.json())["errors"]] == [name]
 
 
 async def test_no_key_a_wrong_key_and_a_key_without_the_scope(api, make_organization):

@@ -31,7 +31,13 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
         (b'{"name": "a", "output": {"sizes": [1, "2"]}}', "/output/sizes/1", "expected `int`, got `str`"),
         (b'{"name": "a", "output": {"tags": {"x.y": "2"}}}', "/output/tags", "expected `int`, got `str`"),
         (b"[]", "", "expected `object`, got `array`"),
-        (b'{"name": "a\\u0000b"}', "", "the character U+0000 cannot be stored"),
+        (b'{"name": "a\\u0000b"}', "/name", "the character U+0000 cannot be stored"),
+        (
+            b'{"name": "a", "output": {"sizes": [1, "\\u0000"]}}',
+            "/output/sizes/1",
+            "the character U+0000 cannot be stored",
+        ),
+        (b'{"name": "a", "output": {"a\\u0000": 1}}', "/output", "the character U+0000 cannot be stored"),
     ],
 )
 def test_a_misfit_is_pointed_at(body, pointer, detail):

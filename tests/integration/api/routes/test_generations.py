@@ -3,10 +3,13 @@
 import asyncio
 from collections import Counter
 
+import hypothesis
+import hypothesis.strategies as st
 import msgspec
 from sqlalchemy import text
 
-from domain.generations import lifecycle
+from domain.generations import acceptance, lifecycle
+from domain.templates import catalogue
 from runtime import failpoints
 
 BADGE = {"template": "badge", "input": {"label": "A+"}}
@@ -140,6 +143,102 @@ MISFITS = [
 ]
 
 
+UNBOUNDED = [
+    (BADGE | {"project": "x" * 201}, "/project"),
+    (BADGE | {"project": "a\nb"}, "/project"),
+    (BADGE | {"project": "spring\n"}, "/project"),
+    (BADGE | {"project": "a\0b"}, "/project"),
+    (BADGE | {"metadata": {f"key {number}": 1 for number in range(51)}}, "/metadata"),
+    (BADGE | {"metadata": {"k" * 41: 1}}, "/metadata"),
+    (BADGE | {"metadata": {"k": "v" * 501}}, "/metadata"),
+    (BADGE | {"metadata": {"k": {"deep": 1}}}, "/metadata"),
+    (BADGE | {"metadata": {"k": None}}, "/metadata"),
+    (BADGE | {"metadata": {f"key {number}": "漢" * 500 for number in range(11)}}, "/metadata"),
+    (BADGE | {"metadata": {"k": "a\0"}}, "/metadata/k"),
+    (BADGE | {"metadata": {"k\0": 1}}, "/metadata"),
+    ({"template": "badge", "input": {"label": "\0"}}, "/input/label"),
+    ({"prompt": ""}, "/prompt"),
+    ({"prompt": "x" * 601}, "/prompt"),
+    (BADGE | {"run_at": "0001-01-01T00:00:00+14:00"}, "/run_at"),
+    (BADGE | {"run_at": "1999-12-31T23:59:59Z"}, "/run_at"),
+    (BADGE | {"run_at": "9999-12-31T23:59:59-14:00"}, "/run_at"),
+]
+
+
+async def test_a_field_without_measure_is_refused_and_pointed_at(api, organization):
+    for body, pointer in UNBOUNDED:
+        answer, problem = await accept(api, organization, body)
+        assert (answer.status, problem["errors"][0]["pointer"]) == (422, pointer), str(body)[:200]
+
+
+async def test_what_is_just_within_bounds_is_accepted_and_a_past_time_means_now(api, organization):
+    values = {f"{number:02}" * 20: value for number, value in enumerate(["é" * 500, 1.5, 7, True, "\\u0000"])}
+    whole = BADGE | {"project": "x" * 200, "metadata": values, "run_at": "2000-01-01T14:00:00+14:00"}
+    answer, accepted = await accept(api, organization, whole)
+    assert (answer.status, accepted["status"], accepted["metadata"]) == (202, "queued", values), accepted
+    answer, accepted = await accept(api, organization, {"prompt": "x" * 600})
+    assert answer.status == 202, accepted
+
+
+async def test_the_bounds_are_described(api):
+    async with api.client.get("/openapi.json") as answer:
+        fields = (await answer.json())["components"]["schemas"]["GenerationRequest"]["properties"]
+    metadata = fields["metadata"]
+    assert (metadata["maxProperties"], metadata["propertyNames"]["maxLength"]) == (50, 40)
+    assert next(each["maxLength"] for each in fields["project"]["anyOf"] if each["type"] == "string") == 200
+    prompt = catalogue.get(acceptance.PROMPT_TEMPLATE).schema["properties"]["prompt"]
+    described = next(each for each in fields["prompt"]["anyOf"] if each["type"] == "string")
+    assert all(described[bound] == prompt[bound] for bound in ("minLength", "maxLength"))
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = st.fixed_dictionaries(
+    {"template": st.just("badge"), "input": st.just({"label": "A"}) | st.dictionaries(TEXT, VALUES, max_size=2)},
+    optional={
+        "project": TEXT,
+        "metadata": st.dictionaries(TEXT, VALUES, max_size=3),
+        "run_at": st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat()) | TEXT,
+    },
+)
+
+
+async def test_whatever_is_sent_is_accepted_or_refused_and_never_a_fault(api, organization):
+    loop = asyncio.get_running_loop()
+
+    @hypothesis.settings(max_examples=60, database=None, deadline=None, derandomize=True)
+    @hypothesis.given(BODIES)
+    def drive(body):
+        sent = asyncio.run_coroutine_threadsafe(accept(api, organization, body), loop)
+        answer, found = sent.result(timeout=30)
+        assert answer.status in {202, 402, 422}, found
+
+    await asyncio.to_thread(drive)
+
+
+OUTPUTS = [
+    ({}, {"format": "png", "width": 256, "height": 256}),
+    ({"format": "webp", "scale": 2}, {"format": "webp", "width": 512, "height": 512, "quality": 85}),
+    ({"format": "jpeg", "width": 300, "quality": 40}, {"format": "jpeg", "width": 300, "height": 300, "quality": 40}),
+    ({"format": "pdf", "width": 100, "height": 50}, {"format": "pdf", "width": 100, "height": 50}),
+]
+
+
+async def test_what_the_image_will_be_is_shown_from_the_first_answer_on(api, organization, system):
+    for asked, shown in OUTPUTS:
+        _, accepted = await accept(api, organization, BADGE | {"output": asked})
+        assert accepted["output"] == shown
+        async with api.client.get(f"{PATH}/{accepted['id']}", headers=organization.headers) as again:
+            assert await again.json() == accepted
+        async with system.system_transaction() as tx:
+            query = text("select request -> 'output' from generations where id = :id")
+            assert await tx.scalar(query, {"id": accepted["id"]}) == asked, "kept as it came"
+
+
 async def test_what_does_not_fit_is_pointed_at(api, organization):
     for body, code, pointer in MISFITS:
         answer, problem = await accept(api, organization, body)
@@ -184,6 +283,9 @@ MISFITTING_QUERIES = [
     ({"created_after": "yesterday"}, "parameter_invalid"),
     ({"created_after": "2026-01-01T00:00:00"}, "parameter_invalid"),
     ({"cursor": "nonsense"}, "cursor_invalid"),
+    ({"project": "a\0"}, "parameter_invalid"),
+    ({"created_after": "0001-01-01T00:00:00+14:00"}, "parameter_invalid"),
+    ({"created_before": "9999-12-31T23:59:59-14:00"}, "parameter_invalid"),
 ]
 
 
