@@ -152,7 +152,7 @@ class Outbound:
         """For callers that read the body as it comes; what is left of it is dropped with the connection."""
         seconds = self.total_timeout if timeout is None else timeout
         target = self.policy.check_url(url)
-        place = await self._take_place(target.raw_host or "", seconds)
+        place = await self._take_place(f"{target.raw_host}:{target.port}", seconds)
         started = time.perf_counter()
         try:
             async with (
