@@ -23,6 +23,9 @@ COPY queue_config queue_config
 COPY runtime runtime
 COPY storage storage
 COPY workers workers
+# `docker compose exec api atelier doctor`
+RUN printf '#!/bin/sh\nPYTHONPATH=/app exec python -m cli.main "$@"\n' > /opt/atelier/bin/atelier \
+    && chmod 755 /opt/atelier/bin/atelier
 # Compiled here, once: the file system of a running container is read-only.
 RUN /opt/atelier/bin/python -m compileall -q -j 0 /opt/atelier/lib /app
 
