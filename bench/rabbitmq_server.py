@@ -47,6 +47,8 @@ class RabbitmqServer:
             "RABBITMQ_DIST_PORT": str(distribution),
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # or the mapper refuses to be ended until it has noticed that the server is gone
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
