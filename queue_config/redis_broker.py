@@ -24,6 +24,10 @@ CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5
 RECONNECT_WAIT = 0.25
 KEY_PREFIX = "atelier:queue:"
+LONGEST = 10_000
+"""Messages that a queue holds at most, the newest. While nobody takes them the ledger sends each task's again and again;
+any one of them may be lost without harm.
+"""
 
 
 def build(settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "RedisBroker":
@@ -44,6 +48,7 @@ class RedisBroker(MessageBroker):
         pipeline = self._client.pipeline(transaction=False)
         for queue_name, encoded in messages.items():
             pipeline.rpush(_key(queue_name), *encoded)
+            pipeline.ltrim(_key(queue_name), -LONGEST, -1)
         self._execute(pipeline)
 
     def put_back(self, queue_name: str, encoded: Sequence[bytes]) -> None:

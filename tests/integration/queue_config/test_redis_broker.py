@@ -10,7 +10,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from queue_config import serving
+from queue_config import redis_broker, serving
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from queue_config.errors import BrokerUnavailableError
@@ -81,6 +81,19 @@ def test_a_flushed_redis_loses_messages_but_no_consumer(server: RedisServer, rec
         client.flushall()
     send(recorder.broker, "tsk_1")
     wait_until(lambda: recorder.seen == ["tsk_1"])
+
+
+def test_while_nobody_takes_messages_a_queue_keeps_the_newest_alone(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_broker, "LONGEST", 3)
+    broker = build_broker(Settings(redis_url=Secret(server.url)))
+    for n in range(8):
+        send(broker, f"tsk_{n}")
+    with server.client() as client:
+        kept = [dramatiq.Message.decode(each).args[0] for each in client.lrange(f"{KEY_PREFIX}images", 0, -1)]
+    broker.close()
+    assert kept == [["tsk_5"], ["tsk_6"], ["tsk_7"]]
 
 
 def test_a_worker_outlives_a_redis_that_turns_read_only(server: RedisServer, recorder: Recorder) -> None:
