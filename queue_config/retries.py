@@ -37,6 +37,5 @@ def _seconds(*values: float) -> tuple[timedelta, ...]:
 STANDARD: Final = RetryPolicy("standard", _seconds(1, 5, 30, 120, 600), max_attempts=6)
 # Only for a try that broke before the domain could name the next one: the schedule of deliveries is the domain's.
 WEBHOOK: Final = RetryPolicy("webhook", _seconds(5, 60, 300), max_attempts=10)
-QUICK: Final = RetryPolicy("quick", _seconds(0.2, 1, 5), max_attempts=4)
 
-BY_NAME: Final = {policy.name: policy for policy in (STANDARD, WEBHOOK, QUICK)}
+BY_NAME: Final = {policy.name: policy for policy in (STANDARD, WEBHOOK)}
