@@ -273,6 +273,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("project is not null"),
     )
+    op.create_index(
+        "ix_generations_open",
+        "generations",
+        ["organization_id"],
+        unique=False,
+        postgresql_include=["price"],
+        postgresql_where=sa.text("status in ('scheduled', 'queued', 'running')"),
+    )
     op.create_table(
         "webhook_endpoints",
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),

@@ -124,6 +124,17 @@ class Ledger:
         async with self.database.read_only(self.organization) as tx:
             return await credits.balance(tx)
 
+    async def by_entries(self) -> Balance:
+        """What `balance` has to say, summed up from every entry."""
+        query = """
+            select coalesce(sum(amount) filter (where to_account = name), 0)
+                - coalesce(sum(amount) filter (where from_account = name), 0)
+            from unnest(array['available', 'held', 'spent', 'granted']) with ordinality as accounts (name, place)
+            left join credit_entries on organization_id = :id and name in (to_account, from_account)
+            group by name, place order by place"""
+        sums = [int(row[0]) for row in await self.rows(query, id=self.organization)]
+        return Balance(available=sums[0], held=sums[1], spent=sums[2], granted=-sums[3])
+
     async def available(self) -> int:
         """By the account, which is what is held against."""
         query = "select available from credit_accounts where organization_id = :id"

@@ -1,14 +1,18 @@
 """The credit ledger: double entry, ended once, never below zero."""
 
 import asyncio
+import json
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from domain.generations import lifecycle
 from domain.subscriptions import credits
 from domain.subscriptions.credits import Balance
 from domain.subscriptions.errors import InsufficientCredits
+from domain.tasks.outcomes import Done
+from tests.integration.domain import ledger as ledgers
 
 
 async def test_a_grant_makes_the_account_and_adds_to_it(ledger, system):
@@ -19,15 +23,53 @@ async def test_a_grant_makes_the_account_and_adds_to_it(ledger, system):
 
 
 async def test_what_is_held_is_not_available_and_what_is_settled_is_spent(ledger, database):
-    kept, given_back = await ledger.generation(), await ledger.generation()
+    kept, given_back = await ledger.running(), await ledger.generation()
     assert await ledger.balance() == Balance(available=98, held=2, spent=0, granted=100)
-    holds = dict(await ledger.rows("select generation_id, hold_id from credit_entries where kind = 'hold'"))
     async with database.transaction(ledger.organization) as tx:
-        for generation_id, end in ((kept, credits.settle), (given_back, credits.release)):
-            hold_id = holds[generation_id]
-            assert await end(tx, ledger.organization, hold_id=hold_id, generation_id=generation_id, amount=1)
-    assert await ledger.balance() == Balance(available=99, held=0, spent=1, granted=100)
+        plan = await lifecycle.start(tx, kept)
+        await lifecycle.finish(tx, kept, plan, Done(ledgers.image()))
+        await lifecycle.cancel(tx, ledger.organization, given_back, by="tests", traceparent=None)
+    assert await ledger.balance() == await ledger.by_entries() == Balance(available=99, held=0, spent=1, granted=100)
     assert await ledger.available() == 99
+
+
+ENDED = (
+    """insert into generations (organization_id, id, status, engine, template, request, price, hold_id)
+       select :organization, new_id('gen'), 'succeeded', 'template', 'badge', '{"input": {}, "output": {}}', 1,
+           new_id('ent') from generate_series(1, 100000)""",
+    """insert into credit_entries (organization_id, id, kind, from_account, to_account, amount, hold_id, generation_id)
+       select organization_id, hold_id, 'hold', 'available', 'held', 1, hold_id, id from generations""",
+    """insert into credit_entries (organization_id, id, kind, from_account, to_account, amount, hold_id, generation_id)
+       select organization_id, new_id('ent'), 'settle', 'held', 'spent', 1, hold_id, id from generations""",
+    "update credit_accounts set available = 0 where organization_id = :organization",
+)
+
+
+async def test_a_balance_after_two_hundred_thousand_entries_reads_a_handful_of_rows(make_organization, ledger, system):
+    old = await make_organization(grant=100_000)
+    async with system.system_transaction() as tx:
+        for statement in ENDED:
+            await tx.execute(text(statement), {"organization": old.id})
+        await credits.grant(tx, old.id, 10)
+    await ledger.generation(of=old.id)
+    async with ledger.database.read_only(old.id) as tx:
+        assert await credits.balance(tx) == Balance(available=9, held=1, spent=100_000, granted=100_010)
+        plan = await tx.scalar(text(f"explain (analyze, format json) {credits.BALANCE.text}"))
+    read = list(_read(json.loads(plan) if isinstance(plan, str) else plan))
+    assert sum(rows for _, rows in read) < 20, read
+    assert {"generations", "credit_entries", "credit_accounts"} <= {table for table, _ in read}
+
+
+def _read(plan):
+    """Table and how many of its rows were touched, of each scan."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _read(part.get("Plan", part))
+        return
+    if "Relation Name" in plan:
+        touched = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Heap Fetches", 0)
+        yield plan["Relation Name"], touched
+    yield from _read(plan.get("Plans", []))
 
 
 @pytest.mark.parametrize("first", [credits.settle, credits.release])
@@ -40,7 +82,7 @@ async def test_a_hold_is_ended_once(first, second, ledger, database):
         assert await first(tx, ledger.organization, **ended)
     async with database.transaction(ledger.organization) as tx:
         assert not await second(tx, ledger.organization, **ended)
-    assert await ledger.available() == (await ledger.balance()).available
+    assert await ledger.available() == (await ledger.by_entries()).available
 
 
 async def test_a_hold_is_ended_once_by_those_who_try_at_the_same_time(ledger, database):
@@ -53,7 +95,7 @@ async def test_a_hold_is_ended_once_by_those_who_try_at_the_same_time(ledger, da
 
     ended = await asyncio.gather(*(end(how) for how in (credits.settle, credits.release) * 2))
     assert sum(ended) == 1
-    assert await ledger.available() == (await ledger.balance()).available
+    assert await ledger.available() == (await ledger.by_entries()).available
 
 
 async def test_of_many_holds_at_once_no_more_are_given_than_there_are_credits(make_organization, database, ledger):

@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
         assert (balance.available, balance.held, balance.spent, balance.granted) == (
             self.available, held, self.spent, self.granted,
         )  # fmt: skip
-        assert balance.granted == balance.available + balance.held + balance.spent
+        assert balance == self.run(self.ledger.by_entries())
         assert self.run(self.ledger.available()) == balance.available >= 0
         assert self.run(self.ledger.rows(WRONG_ENDS, id=self.ledger.organization)) == []
 
