@@ -25,8 +25,8 @@ ANSWER_TIMEOUT = 0.5
 RECONNECT_WAIT = 0.25
 KEY_PREFIX = "atelier:queue:"
 LONGEST = 10_000
-"""Messages that a queue holds at most, the newest. While nobody takes them the ledger sends each task's again and again;
-any one of them may be lost without harm.
+"""Messages that a queue holds at most, the newest. While nobody takes them, the ledger sends each task's anew every few
+seconds; any one may be lost without harm.
 """
 
 
