@@ -4,6 +4,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -31,13 +32,23 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
+class Allowed(NamedTuple):
+    """A network that may be reached although it is not public, on one port or on all (0)."""
+
+    network: Network
+    port: int = 0
+
+    def holds(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> bool:
+        return address in self.network and self.port in {0, port}
+
+
 class Policy:
-    """`allow`: networks that may be reached although they are not public. `own_hosts`: `host` or `host:port` of this
+    """`allow`: what may be reached although it is not public. `own_hosts`: `host` or `host:port` of this
     installation, refused before anything else; without a port, all ports. An own name is compared as a name: another
     name that leads here is met by our own refusal of requests that carry our `CDN-Loop`.
     """
 
-    def __init__(self, *, allow: Iterable[Network] = (), own_hosts: Iterable[str] = ()) -> None:
+    def __init__(self, *, allow: Iterable[Allowed] = (), own_hosts: Iterable[str] = ()) -> None:
         self._allow = tuple(allow)
         self._own = frozenset(_host_and_port(host) for host in own_hosts)
         # A policy never changes, so neither do its answers; every delivery asks for the same few.
@@ -86,7 +97,7 @@ class Policy:
             parsed = ipaddress.ip_address(address)
         except ValueError:  # not what a name server should answer
             return _NOT_PUBLIC
-        if addresses.is_public(parsed) or any(parsed in network for network in self._allow):
+        if addresses.is_public(parsed) or any(each.holds(parsed, port) for each in self._allow):
             return ""
         return _NOT_PUBLIC
 
@@ -94,12 +105,21 @@ class Policy:
         return (host, port) in self._own or (host, 0) in self._own
 
 
-def networks(text: str) -> tuple[Network, ...]:
-    """`10.1.0.0/16, fd00::/8` as ATELIER_OUTBOUND_ALLOW has it. Raises SettingsError."""
+def networks(text: str) -> tuple[Allowed, ...]:
+    """`10.1.0.0/16, fd00::/8, 127.0.0.1/32:9000` as ATELIER_OUTBOUND_ALLOW has it. Raises SettingsError."""
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+        return tuple(_allowed(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise SettingsError(f"ATELIER_OUTBOUND_ALLOW: {error}") from None
+
+
+def _allowed(text: str) -> Allowed:
+    """A port stands behind the length of the prefix: elsewhere a colon may be IPv6's own. Raises ValueError."""
+    address, slash, rest = text.partition("/")
+    length, colon, port = rest.partition(":")
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise ValueError(f"{port!r:.20} is not a port")
+    return Allowed(ipaddress.ip_network(address + slash + length), int(port or 0))
 
 
 def policy(settings: Settings) -> Policy:

@@ -173,6 +173,15 @@ def test_an_allowed_network_may_be_reached_and_only_that() -> None:
             policy.check_url(f"http://{refused}:9000/")
 
 
+def test_a_network_may_be_allowed_on_one_port_alone() -> None:
+    policy = outbound.Policy(allow=outbound.networks("127.0.0.1/32:40123, fd00:1::/32:9000"))
+    for allowed in ("127.0.0.1:40123", "localhost:40123", "[fd00:1::5]:9000"):
+        policy.check_url(f"http://{allowed}/")
+    for refused in ("127.0.0.1:40124", "127.0.0.2:40123", "[fd00:1::5]:40123"):
+        with pytest.raises(outbound.AddressRefusedError):
+            policy.check_url(f"http://{refused}/")
+
+
 def test_this_installation_is_refused_by_every_name_it_goes_by() -> None:
     policy = outbound.Policy(
         allow=outbound.networks("127.0.0.0/8"), own_hosts=["api.example.com", "bücher.example:8443", "127.0.0.1:8000"]
@@ -207,7 +216,10 @@ def test_an_installation_that_listens_everywhere_refuses_its_ports_on_loopback()
             policy.check_url(f"http://{own}/")
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1/8", "10.0.0.0/33", "example.com"])
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1/8", "10.0.0.0/33", "example.com", "10.0.0.0/8:", "10.0.0.0/8:http", "10.0.0.0/8:0", "::/0:65536"],
+)
 def test_a_malformed_allow_list_stops_the_start_and_names_the_setting(text: str) -> None:
     with pytest.raises(SettingsError, match="ATELIER_OUTBOUND_ALLOW"):
         outbound.networks(text)
