@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
-from cli import installation
+from cli import contract, installation
 from cli.installation import Installation
 from cli.receiver import Receiver
 from runtime import ids
-
-ENVIRONMENT: Final = {"ATELIER_OUTBOUND_ALLOW": "127.0.0.0/8", "ATELIER_WEBHOOK_INSECURE_HTTP": "true"}
-"""The demo's receiver is on loopback, which customers' endpoints may not reach otherwise."""
+from runtime.settings import Settings
 
 Progress = installation.Progress
 PATIENCE: Final = 30.0
@@ -24,17 +24,27 @@ _DESCRIPTION: Final = "the demo's own receiver"
 
 
 @contextlib.asynccontextmanager
-async def shown(running: Installation) -> AsyncIterator[None]:
-    """Makes the image and prints what became of it; the receiver listens for as long as this is entered."""
+async def listening() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     await receiver.start()
     try:
-        async with client(running) as session:
-            receiver.secret = await endpoint(session, receiver.url)
-            await _show(session, running, receiver)
-        yield
+        yield receiver
     finally:
         await receiver.stop()
+
+
+def reaching(settings: Settings, receiver: Receiver) -> Settings:
+    """The receiver is on loopback, of which customers' endpoints may reach this one port and nothing else."""
+    where = urlsplit(receiver.url)
+    allow = ",".join(filter(None, [settings.outbound_allow, f"{where.hostname}/32:{where.port}"]))
+    return msgspec.structs.replace(settings, outbound_allow=allow, webhook_insecure_http=True)
+
+
+async def show(running: Installation, receiver: Receiver) -> None:
+    """Makes the image and prints what became of it."""
+    async with client(running) as session:
+        receiver.secret = await endpoint(session, receiver.url)
+        await _show(session, running, receiver)
 
 
 def client(running: Installation) -> aiohttp.ClientSession:
@@ -75,7 +85,7 @@ async def _show(session: aiohttp.ClientSession, running: Installation, receiver:
     _say("webhook", f"{webhook.id} {webhook.event['type']}, {verified}, {_ms(sent, webhook.at)} after the request")
     mail = await _mail(running.settings.mail_dir, generation_id)
     _say("mail", f"{mail}, {_ms(sent, mail.stat().st_mtime)} after the request")
-    _say("trail", f"{running.contract.operator_url}/trail/{generation_id}?token={running.contract.operator_token}")
+    _say_trail(running, generation_id)
     if not webhook.verified:
         raise RuntimeError("the webhook's signature is wrong")
 
@@ -85,6 +95,15 @@ def _say_image(generation: dict[str, Any], storage_dir: Path) -> None:
     path = storage_dir / urlsplit(asset["url"]).path.removeprefix("/assets/")
     size = f"{asset['width']} x {asset['height']} {asset['format']}, {asset['bytes'] / 1000:.0f} KB"
     _say("image", f"{path if path.exists() else asset['url']} ({size})")
+
+
+def _say_trail(running: Installation, generation_id: str) -> None:
+    """The token opens everything of the operator's: it is shown to a person, and never written into a log."""
+    address = f"{running.contract.operator_url}/trail/{generation_id}"
+    if sys.stdout.isatty():
+        _say("trail", f"{address}?token={running.contract.operator_token}")
+    else:
+        _say("trail", f"{address} (?token= and the operator_token of {running.settings.data_dir}/{contract.NAME})")
 
 
 async def _mail(folder: Path, generation_id: str) -> Path:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,16 @@ COMMANDS = {
     "worker-images": ("worker", "--group", "images"),
     "worker-io": ("worker", "--group", "io"),
 }
+_WORKERS = frozenset({"worker-images", "worker-io"})
+HOLDERS: Mapping[str, Set[str]] = {
+    "database_admin_url": frozenset(),
+    "database_owner_url": frozenset(),
+    "encryption_keys": _WORKERS | {"api"},
+    "operator_token": frozenset({"api"}),
+    "signing_key": _WORKERS | {"api"},
+    "smtp_url": _WORKERS,
+}
+"""The processes that are given a secret; one that is not named here is given to all of them."""
 Sockets = Mapping[str, tuple[socket.socket, ...]]
 """What each process listens on: the API on its port and the operators', the others on that of their metrics."""
 
@@ -64,10 +74,8 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    settings: Settings, progress: Progress, extra: Mapping[str, str] | None = None
-) -> AsyncIterator[Installation]:
-    """Everything is ready inside; `extra` is further environment for the processes. Stops all in order at the end.
+async def running(settings: Settings, progress: Progress) -> AsyncIterator[Installation]:
+    """Everything is ready inside. Stops all in order at the end.
 
     Raises AlreadyRunningError, ServiceUnavailableError, StartError, SettingsError.
     """
@@ -95,7 +103,7 @@ async def running(
         sockets = _listen(cleanup, settings)
         settings = _addressed(settings, sockets["api"], progress)
         supervisor = await cleanup.enter_async_context(Supervisor(progress, changed))
-        await _start(supervisor, settings, sockets, extra or {}, progress)
+        await _start(supervisor, settings, sockets, progress)
         installation = Installation(settings, _contract(settings, keys, sockets), supervisor, services)
         cleanup.callback(installation.retract)
         installation.publish()
@@ -174,19 +182,16 @@ def _addressed(settings: Settings, sockets: tuple[socket.socket, ...], progress:
     return msgspec.structs.replace(settings, port=port, operator_port=operator_port, public_url=public_url)
 
 
-async def _start(
-    supervisor: Supervisor, settings: Settings, sockets: Sockets, extra: Mapping[str, str], progress: Progress
-) -> None:
+async def _start(supervisor: Supervisor, settings: Settings, sockets: Sockets, progress: Progress) -> None:
     """All processes at once."""
     progress("starting the API, the relay and two workers")
-    environment = dict(os.environ) | to_environment(settings) | dict(extra)
     await supervisor.start(
         *(
             Process(
                 name=name,
                 argv=(sys.executable, "-m", "cli.main", *command),
                 log=settings.data_dir / "log" / f"{name}.log",
-                env=environment,
+                env=dict(os.environ) | to_environment(settings) | _withheld(name),
                 sockets=sockets[name],
             )
             for name, command in COMMANDS.items()
@@ -202,6 +207,11 @@ def to_environment(settings: Settings) -> dict[str, str]:
         for name, value in values.items()
         if value not in ("", Path())
     }
+
+
+def _withheld(process: str) -> dict[str, str]:
+    """Empty, so that neither this process's environment nor `.env` gives them to the other."""
+    return {f"{PREFIX}{name.upper()}": "" for name, holders in HOLDERS.items() if process not in holders}
 
 
 def _contract(settings: Settings, keys: secrets_file.DemoKeys, sockets: Sockets) -> contract.Contract:

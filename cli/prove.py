@@ -48,20 +48,18 @@ async def _prove(settings: Settings, images: int) -> int:
     def progress(line: str) -> None:
         print(f"{time.perf_counter() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
-    receiver = Receiver()
-    await receiver.start()
-    try:
-        async with installation.running(settings, progress, demo.ENVIRONMENT) as running:
-            async with demo.client(running) as session:
-                receiver.secret = await demo.endpoint(session, receiver.url)
-                sent = time.perf_counter()
-                ids = await _load(session, running, images, progress)
-                progress(f"{images} accepted; waiting for the last webhook")
-                await _wait(receiver, ids)
-            verdict = await audit.audit(running, ids, receiver.received)
-            progress("stopping")
-    finally:
-        await receiver.stop()
+    async with (
+        demo.listening() as receiver,
+        installation.running(demo.reaching(settings, receiver), progress) as running,
+    ):
+        async with demo.client(running) as session:
+            receiver.secret = await demo.endpoint(session, receiver.url)
+            sent = time.perf_counter()
+            ids = await _load(session, running, images, progress)
+            progress(f"{images} accepted; waiting for the last webhook")
+            await _wait(receiver, ids)
+        verdict = await audit.audit(running, ids, receiver.received)
+        progress("stopping")
     _print(verdict, images, time.perf_counter() - sent, receiver.received)
     return 0 if verdict.sound(images) else 1
 

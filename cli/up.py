@@ -25,15 +25,15 @@ async def _up(settings: Settings, *, show: bool, once: bool) -> int:
     def progress(line: str) -> None:
         print(f"{time.perf_counter() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
-    extra = demo.ENVIRONMENT if show else {}
-    async with installation.running(settings, progress, extra) as running:
+    async with contextlib.AsyncExitStack() as cleanup:
+        receiver = await cleanup.enter_async_context(demo.listening()) if show else None
+        settings = demo.reaching(settings, receiver) if receiver else settings
+        running = await cleanup.enter_async_context(installation.running(settings, progress))
         progress(f"ready: API {running.contract.base_url}, operators {running.contract.operator_url}")
         async with _rolling_on_hangup(running, progress):
-            if show:
-                async with demo.shown(running):
-                    if not once:
-                        await _serve(running, stopping)
-            else:
+            if receiver:
+                await demo.show(running, receiver)
+            if not (show and once):
                 await _serve(running, stopping)
         progress("stopping")
     progress("stopped")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import psutil
 
-from cli import contract, demo
+from cli import contract
 from cli.contract import Contract
 from tests.e2e.compose_file import ROOT
 
 PATIENCE = 60.0
+LOOPBACK = {"outbound_allow": "127.0.0.0/8", "webhook_insecure_http": "true"}
+"""Where tests receive webhooks."""
 
 
 class Command:
@@ -64,8 +66,7 @@ class Up(Command):
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.data = folder / "var"
         own = {"data_dir": str(self.data), "port": "0", "operator_port": "0"}
-        loopback = {name.removeprefix("ATELIER_").lower(): value for name, value in demo.ENVIRONMENT.items()}
-        super().__init__(folder, "up", *arguments, **own, **loopback, **settings)
+        super().__init__(folder, "up", *arguments, **(own | LOOPBACK | settings))
 
     @property
     def contract(self) -> Contract:

@@ -18,6 +18,8 @@ from cli import contract
 from tests.conftest import quickest_place
 from tests.e2e.running import Up, alive
 
+TOKEN = "an-operator-token-of-this-test"
+
 
 @dataclass
 class Shown:
@@ -35,7 +37,7 @@ class Shown:
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
     with tempfile.TemporaryDirectory(prefix="atelier-", dir=quickest_place()) as folder:
-        once = Up(Path(folder), "--demo", "--once")
+        once = Up(Path(folder), "--demo", "--once", outbound_allow="", webhook_insecure_http="", operator_token=TOKEN)
         try:
             status = once.wait()
         finally:
@@ -71,7 +73,8 @@ def test_one_image_is_shown_from_the_request_to_the_mail(shown: Shown) -> None:
     assert "generation.succeeded, its signature verified" in shown.lines["webhook"]
     mail = message_from_bytes(Path(shown.lines["mail"].split(", ")[0]).read_bytes())
     assert mail["to"] == "demo@atelier.example"
-    assert f"/trail/{shown.generation}" in shown.lines["trail"]
+    assert re.match(rf"http://127.0.0.1:\d+/trail/{shown.generation} \(.*operator_token", shown.lines["trail"])
+    assert TOKEN not in "".join(shown.lines.values()), "what is printed may be kept in a log"
     assert not (shown.folder / "var" / contract.NAME).exists()
 
 
@@ -86,6 +89,24 @@ def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: S
     assert alive(family) == []
     assert not (again.data / contract.NAME).exists()
     assert "exception" not in again.log("up")
+
+
+def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> None:
+    held = {
+        name: {key for key, value in psutil.Process(up.contract.pids[name]).environ().items() if value}
+        for name in ("api", "relay", "worker-images", "worker-io")
+    }
+    workers = {"worker-images", "worker-io"}
+    for secret, names in {
+        "DATABASE_ADMIN_URL": set(),
+        "DATABASE_OWNER_URL": set(),
+        "DATABASE_URL": workers | {"api", "relay"},
+        "ENCRYPTION_KEYS": workers | {"api"},
+        "OPERATOR_TOKEN": {"api"},
+        "SIGNING_KEY": workers | {"api"},
+        "SMTP_URL": workers,
+    }.items():
+        assert {name for name in held if f"ATELIER_{secret}" in held[name]} == names, secret
 
 
 def test_a_second_start_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:
