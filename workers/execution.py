@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from domain.tasks import claims
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
@@ -18,6 +18,7 @@ from queue_config.queues import Queue
 from runtime import clock, failpoints, ids
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
+from workers import failures
 from workers.actor import Actor
 from workers.batches import Batches
 from workers.holdings import Holding, Holdings
@@ -25,6 +26,9 @@ from workers.rooms import Room, Rooms
 from workers.tools import Tools
 
 log = logs.logger(__name__)
+
+RECORD_SECONDS: Final = 3.0
+"""How long a record under way may keep a worker from stopping."""
 
 TASK_SECONDS = metrics.histogram("atelier_task_seconds", "From claim to record of one try.", ["actor", "outcome"])
 TASK_WAIT_SECONDS = metrics.histogram("atelier_task_wait_seconds", "From due to claimed.", ["actor"])
@@ -103,12 +107,18 @@ class Executor:
         return tasks
 
     async def give_back(self) -> None:
-        """At SIGTERM: stops what runs and gives it back, with no count raised. A record under way is let finish."""
+        """At SIGTERM: stops what runs and gives it back at once, with no count raised. A record under way is given some
+        seconds to finish.
+        """
         self._stopping = True
-        held = await self.holdings.stop_all()
+        stopped = await self.holdings.stop_all()
         failpoints.hit("worker.in_give_back")
-        if held:
-            given = await claims.give_back(self._system, held)
+        await self._give_back(stopped)
+        await self._give_back(await self.holdings.stop_records(RECORD_SECONDS))
+
+    async def _give_back(self, stopped: dict[int, int]) -> None:
+        if stopped:
+            given = await claims.give_back(self._system, stopped)
             log.info("gave tasks back", tasks=given)
 
     async def _hold(self, task: Task) -> None:
@@ -133,9 +143,10 @@ class Executor:
         began = time.perf_counter()
         try:
             outcome = await self._try(task, actor, holding)
-        except Exception as error:
-            log.exception("a try failed")
-            outcome = await self._record_failure(task, actor, holding, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its try's end, not the worker's
+            reason, frames = failures.reason(error), failures.frames(error)
+            log.error("a try failed", error=reason, frames=frames)  # noqa: TRY400 - a traceback's texts quote data
+            outcome = await self._record_failure(task, actor, holding, reason)
         seconds, kind = time.perf_counter() - began, type(outcome).__name__.lower()
         TASK_SECONDS.labels(task.actor, kind).observe(seconds)
         logs.plain(__name__, "task", outcome=kind, milliseconds=round(seconds * 1000, 2))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -17,6 +17,8 @@ from runtime.telemetry import logs
 log = logs.logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.2
+_CLEANUP_SECONDS: Final = 1.0
+"""How long what was stopped may take to let go of what it has open."""
 _FAULTS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -45,8 +47,12 @@ class Holding:
 
     def stop(self) -> None:
         if not self._recording and not self.stopped:
-            self.stopped = True
-            self.carrier.cancel()
+            self.break_off()
+
+    def break_off(self) -> None:
+        """In a record too: nothing of it is kept, unless its commit was on the way already."""
+        self.stopped = True
+        self.carrier.cancel()
 
 
 class Holdings:
@@ -92,14 +98,35 @@ class Holdings:
                 self._loop.call_soon_threadsafe(holding.stop)
 
     async def stop_all(self) -> dict[int, int]:
-        """What was stopped, id → token. Records under way are waited for."""
-        with self._lock:
-            all_of_them = dict(self._held)
-        for holding in all_of_them.values():
+        """All but the records under way. What was stopped, id → token."""
+        stopped = self._all()
+        for holding in stopped.values():
             holding.stop()
-        if all_of_them:
-            await asyncio.wait([holding.carrier for holding in all_of_them.values()])
-        return {task_id: holding.token for task_id, holding in all_of_them.items() if holding.stopped}
+        stopped = {task_id: holding for task_id, holding in stopped.items() if holding.stopped}
+        await _end(stopped.values(), _CLEANUP_SECONDS)
+        return {task_id: holding.token for task_id, holding in stopped.items()}
+
+    async def stop_records(self, patience: float) -> dict[int, int]:
+        """The records under way that are not done within so many seconds: their transactions are rolled back. What was
+        stopped, id → token.
+        """
+        recording = {task_id: holding for task_id, holding in self._all().items() if not holding.stopped}
+        await _end(recording.values(), patience)
+        late = {task_id: holding for task_id, holding in recording.items() if not holding.carrier.done()}
+        for holding in late.values():
+            holding.break_off()
+        await _end(late.values(), _CLEANUP_SECONDS)
+        return {task_id: holding.token for task_id, holding in late.items()}
+
+    def _all(self) -> dict[int, Holding]:
+        with self._lock:
+            return dict(self._held)
+
+
+async def _end(holdings: Collection[Holding], seconds: float) -> None:
+    """Waits for those that carry them out, but no longer."""
+    if holdings:
+        await asyncio.wait([holding.carrier for holding in holdings], timeout=seconds)
 
 
 class Heartbeat(threading.Thread):

@@ -1,0 +1,65 @@
+"""A stop while a record hangs."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from domain.generations import engines, lifecycle
+from runtime import database
+from tests.integration.workers.conftest import Spine
+from tests.integration.workers.relays import until
+from workers import execution
+from workers.batches import Batches
+
+WAITING = "select exists(select from pg_locks where not granted)"
+
+
+async def test_what_works_is_given_back_at_once_and_a_record_that_hangs_after_some_seconds(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spine.accept(input={"label": "works"})
+    await spine.accept(input={"label": "hangs"})
+    ids = await spine.dispatch(lifecycle.RENDER)
+    begun = asyncio.Event()
+    monkeypatch.setattr("domain.generations.engines._image", _endless_for("works", begun))
+    monkeypatch.setattr(Batches, "record", _never)
+    monkeypatch.setattr(execution, "RECORD_SECONDS", 1.5)
+    lock = await database.connect(spine.settings.database_owner_url, name="test-lock")
+    async with lock.transaction():
+        await lock.execute("lock table assets in exclusive mode")
+        message = asyncio.create_task(spine.executor.run(ids))
+        await begun.wait()
+        await until(lambda: _is(spine, WAITING))
+        stopping = asyncio.create_task(spine.executor.give_back())
+        await until(lambda: _is(spine, "select count(*) filter (where state = 'ready') = 1 from tasks"), seconds=1.4)
+        assert not stopping.done()
+        await stopping
+        await message
+        states = await spine.rows("select state, attempts, deaths from tasks where id = any(:ids)", ids=ids)
+        assert [tuple(row) for row in states] == [("ready", 0, 0)] * 2
+    await lock.close()
+    monkeypatch.undo()
+    spine.executors[0] = spine.new_executor()
+    await spine.drain()
+    assert await spine.value("select count(*) from generations where status = 'succeeded'") == 2
+
+
+def _endless_for(label: str, begun: asyncio.Event) -> Any:
+    draw = engines._image
+
+    async def image(plan: Any, studio: Any) -> object:
+        if plan.input["label"] == label:
+            begun.set()
+            await asyncio.sleep(60)
+        return await draw(plan, studio)
+
+    return image
+
+
+async def _never(*_: object) -> bool:
+    return False
+
+
+async def _is(spine: Spine, query: str) -> bool:
+    return bool(await spine.value(query))
