@@ -9,20 +9,22 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import segno
 import typst
 from PIL import Image
 
-from domain.templates import pictures, rendering, typefaces
+from domain.templates import coverage, pictures, rendering, typefaces
 from domain.templates.geometry import Canvas
 from domain.templates.rendering import Order, Refused, Rendered, Setup
 from runtime import child
+
+MOST_NAMED: Final = 10
 
 
 class PagesError(Exception):
@@ -44,9 +46,17 @@ class _Renderer:
         shipped = {info.family for info in typst.Fonts(False, False, [typefaces.SHIPPED]).fonts()}
         self.families = sorted(set(self.fonts.families()) - shipped)
         self.compilers: dict[str, typst.Compiler] = {}
+        self.packs = setup.packs
+
+    @cached_property
+    def covered(self) -> frozenset[int]:
+        """Read when the first words come that are more than ASCII."""
+        return coverage.of(typefaces.for_any_words(self.packs))
 
     def render(self, order: Order) -> Rendered | Refused:
         began = time.perf_counter()
+        if missing := self._missing(order):
+            return Refused("characters_not_available", f"no font here has the characters {_named(missing)}")
         try:
             body = _encoded(self._drawn(order), order.canvas)
         except pictures.PictureRefusedError as refusal:
@@ -72,6 +82,13 @@ class _Renderer:
             render_ms=round((drawn - began) * 1000, 3),
             write_ms=round((time.perf_counter() - drawn) * 1000, 3),
         )
+
+    def _missing(self, order: Order) -> list[str]:
+        """Pictures and codes are not set as text."""
+        texts = [words for pointer, words in _texts(order.input, "") if pointer not in {*order.pictures, "/qr"}]
+        if all(words.isascii() for words in texts):
+            return []
+        return coverage.missing("".join(texts), self.covered)
 
     def _drawn(self, order: Order) -> bytes:
         canvas = order.canvas
@@ -138,6 +155,23 @@ def _qr(text: str) -> str:
     svg = io.BytesIO()
     segno.make(text, micro=False, error="m").save(svg, kind="svg", border=0, omitsize=True, xmldecl=False)
     return svg.getvalue().decode()
+
+
+def _texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
+    """Every text of an input with the JSON pointer that leads there."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _texts(part, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _texts(part, f"{pointer}/{index}")
+
+
+def _named(characters: list[str]) -> str:
+    shown = ", ".join(f"{character} (U+{ord(character):04X})" for character in characters[:MOST_NAMED])
+    return shown if len(characters) <= MOST_NAMED else f"{shown} and {len(characters) - MOST_NAMED} more"
 
 
 def _put(value: Any, pointer: str, what: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 SHIPPED = Path(__file__).parent / "fonts"
 
 _SUFFIXES = frozenset({".otf", ".ttf", ".ttc", ".otc"})
+_SANS = ("Inter-", "NotoSans")
 
 
 def folders(packs: Path | None) -> list[Path]:
@@ -19,6 +20,11 @@ def files(packs: Path | None) -> list[Path]:
     """In an order that is the same everywhere."""
     found = [path for folder in folders(packs) for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES]
     return sorted(found, key=lambda path: (path.name, path))
+
+
+def for_any_words(packs: Path | None) -> list[Path]:
+    """Those that every text may fall back on: the kit's `sans`. The others are for display and serifs."""
+    return [path for path in files(packs) if path.parent != SHIPPED or path.name.startswith(_SANS)]
 
 
 def digest(packs: Path | None) -> str:

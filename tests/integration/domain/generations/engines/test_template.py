@@ -23,6 +23,8 @@ from tests.integration.runtime.waiting import eventually, is_alive
 BADGE = {"label": "A+", "caption": "Top reviewer"}
 PHOTO = {"headline": "A lake", "photo": "https://pictures.example/lake.jpg"}
 PICTURE_KINDS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+ONLY_IN_SERIFS = "\u2c60"
+"""A letter that one shipped font has, which most texts do not fall back on."""
 HOSTILE = Path(__file__).parent / "templates"
 
 
@@ -209,6 +211,32 @@ async def test_a_text_that_makes_the_text_engine_panic_is_refused_and_costs_one_
     assert await refused(pool, tmp_path, "badge", {"label": "\u202e\t\u094d"}) == "template_failed"
     assert (await rendered(pool, tmp_path, "badge", BADGE)).size
     assert set(child_pids()).isdisjoint(before)
+
+
+async def test_words_that_no_font_can_draw_are_refused_by_name(pool, tmp_path):
+    with pytest.raises(RenderRefusedError) as caught:
+        await rendered(pool, tmp_path, "prompt-card", {"prompt": "Lake 湖が… 🎉🎉"})
+    assert caught.value.code == "characters_not_available"
+    assert caught.value.detail == "no font here has the characters 湖 (U+6E56), が (U+304C), 🎉 (U+1F389)"
+    assert list(tmp_path.iterdir()) == []
+    everywhere = ("social-card", {"headline": "A", "byline": "漢"}), ("badge", {"label": "A", "caption": "漢"})
+    for template, given in everywhere:
+        assert await refused(pool, tmp_path, template, given) == "characters_not_available"
+
+
+async def test_a_qr_code_may_say_what_cannot_be_drawn(pool, tmp_path):
+    given = {"headline": "A lake", "qr": "https://lake.example/湖🎉"}
+    assert (await rendered(pool, tmp_path, "social-card", given)).size
+
+
+async def test_words_are_drawn_once_a_pack_has_their_letters(pool, tmp_path):
+    words = {"prompt": ONLY_IN_SERIFS}
+    assert await refused(pool, tmp_path, "prompt-card", words) == "characters_not_available"
+    (tmp_path / "packs").mkdir()
+    shutil.copy(typefaces.SHIPPED / "NotoSerifDisplay-Regular.ttf", tmp_path / "packs" / "More.ttf")
+    more = engine.open_pool(size=1, scratch=tmp_path / "children", packs=tmp_path / "packs")
+    assert (await rendered(more, tmp_path, "prompt-card", words)).size
+    await more.close()
 
 
 async def test_a_qr_code_that_cannot_hold_its_text_is_refused(pool, tmp_path):
