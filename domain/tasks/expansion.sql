@@ -44,7 +44,8 @@ end
 $$;
 
 -- Takes up to p_limit pending events of the types that this relay's code knows, gives them their place in the feed
--- and writes their tasks. An event that cannot be expanded is set aside; the log goes on.
+-- and writes their tasks. An event that cannot be expanded is set aside; the log goes on. What may pass by itself (a
+-- deadlock, a full disk, a lock, a shutdown) is raised, so that all of them stay pending.
 create function expand_events(p_types text[], p_reactions jsonb, p_limit integer, out expanded integer, out set_aside integer)
 language plpgsql as $$
 declare
@@ -80,11 +81,19 @@ begin
     expanded := cardinality(ids);
     begin
         perform expand_batch(organizations, ids, p_reactions);
-    exception when others then
+    exception
+    when transaction_rollback or insufficient_resources or object_not_in_prerequisite_state or operator_intervention
+        or system_error then -- each names a whole class
+        raise;
+    when others then
         for i in 1 .. cardinality(ids) loop
             begin
                 perform expand_batch(array[organizations[i]], array[ids[i]], p_reactions);
-            exception when others then
+            exception
+            when transaction_rollback or insufficient_resources or object_not_in_prerequisite_state
+                or operator_intervention or system_error then
+                raise;
+            when others then
                 insert into set_aside_events (event_id, organization_id, type, error)
                 select e.id, e.organization_id, e.type, sqlerrm from events e
                 where (e.organization_id, e.id) = (organizations[i], ids[i])
