@@ -3,8 +3,10 @@
 import argparse
 
 from api import server
+from runtime import settings as settings_module
 from runtime.settings import Settings
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
+    settings_module.require(settings, "database_url", "encryption_keys", "signing_key")
     server.run(settings)

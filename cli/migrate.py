@@ -4,13 +4,13 @@ import argparse
 import asyncio
 
 from migrations import roles, upgrade
-from runtime.settings import Settings, SettingsError
+from runtime import settings as settings_module
+from runtime.settings import Settings
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
     """Safe to run again and beside other processes; one at a time wins an advisory lock."""
-    if not settings.database_url:
-        raise SettingsError("ATELIER_DATABASE_URL is missing: say which database to migrate (as atelier_app)")
+    settings_module.require(settings, "database_url")
     if settings.database_admin_url:
         asyncio.run(
             roles.create(

@@ -2,9 +2,11 @@
 
 import argparse
 
+from runtime import settings as settings_module
 from runtime.settings import Settings
 from workers import app
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
+    settings_module.require(settings, "database_url")
     app.serve_relay(settings)

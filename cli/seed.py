@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from cli import secrets_file
+from cli import attached, secrets_file
 from cli.secrets_file import DemoKeys
 from domain.accounts import organizations
 from domain.api_keys import keys, scopes
@@ -15,7 +15,7 @@ DEMO = (("Demo", "scale", "demo@atelier.example"), ("Second demo", "free", "seco
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
-    keys = asyncio.run(demo(settings))
+    keys = asyncio.run(demo(attached.settings_of(settings)))
     print(f"Demo         {keys.api_key}\nSecond demo  {keys.second_api_key}")
 
 

@@ -171,6 +171,13 @@ def load(environment: Mapping[str, str] | None = None, env_file: Path = Path(".e
         raise SettingsError(_readable(error)) from None
 
 
+def require(settings: Settings, *names: str) -> None:
+    """Raises SettingsError with the first of these settings that is empty."""
+    for name in names:
+        if not getattr(settings, name):
+            raise SettingsError(f"{PREFIX}{name.upper()} is missing: see docs/settings.md, or run `atelier up` instead")
+
+
 def _decode(kind: type, value: object) -> object:
     return kind(value)
 

@@ -16,7 +16,7 @@ import pytest
 
 from cli import contract
 from tests.conftest import quickest_place
-from tests.e2e.running import Up, alive
+from tests.e2e.running import Command, Up, alive
 
 TOKEN = "an-operator-token-of-this-test"
 
@@ -107,6 +107,12 @@ def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> No
         "SMTP_URL": workers,
     }.items():
         assert {name for name in held if f"ATELIER_{secret}" in held[name]} == names, secret
+
+
+def test_seed_beside_a_running_installation_shows_its_keys(up: Up) -> None:
+    seed = Command(up.data.parent, "seed", data_dir=str(up.data))
+    assert seed.wait() == 0, seed.output
+    assert re.findall(r"atl_\w+|\S+$", seed.output, re.MULTILINE) == [up.contract.api_key, up.contract.second_api_key]
 
 
 def test_a_second_start_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:

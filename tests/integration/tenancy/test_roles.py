@@ -85,7 +85,8 @@ async def test_every_process_ends_with_one_line_when_it_is_given_such_a_role(
     servers: Servers, settings: Settings, database_name: str
 ) -> None:
     url = Secret(servers.database_url("postgres", database_name))
-    wrong = msgspec.structs.replace(settings, database_url=url, database_system_url=url)
+    mail = Secret("smtp://127.0.0.1:1")
+    wrong = msgspec.structs.replace(settings, database_url=url, database_system_url=url, smtp_url=mail)
     for status, said in await asyncio.gather(*(end_of(command, wrong) for command in COMMANDS)):
         assert status == 2, said
         assert said.startswith("atelier: the database role postgres is a superuser")
