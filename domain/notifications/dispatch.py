@@ -1,6 +1,6 @@
 """Telling an organization by mail what became of its image."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parseaddr
 from typing import Any, Final
 
@@ -14,13 +14,20 @@ from domain.notifications.channels.base import Channel, Mail
 from domain.notifications.errors import ChannelUnavailableError, MessageRefusedError
 from domain.notifications.models import Notification
 from domain.notifications.rendering import Kind
-from domain.tasks.outcomes import Describe, Done, Fail, Outcome, Retry, Task
+from domain.tasks.outcomes import Describe, Done, Fail, Outcome, Retry, Snooze, Task
 from runtime import clock, ids
 from runtime.database import Transaction
 from runtime.settings import Settings
 
 KINDS: Final[dict[str, Kind]] = {"generation.succeeded": "image_ready", "generation.failed": "image_failed"}
 EMAIL: Final = "email"
+
+SHORTEST_PAUSE: Final = timedelta(seconds=5)
+LONGEST_PAUSE: Final = timedelta(minutes=5)
+GIVEN_UP_AFTER: Final = timedelta(days=3)
+"""Of a mail server that is away: each pause is a quarter of the mail's age, within these bounds, and counts as nothing.
+A mail that is older is buried by its next failure, and waits for a person.
+"""
 
 # Where the words of a request are, in the order of how well they name it.
 _WORDS: Final = ("prompt", "headline", "title", "quote", "name", "text")
@@ -29,6 +36,7 @@ _WORDS: Final = ("prompt", "headline", "title", "quote", "name", "text")
 class Plan(msgspec.Struct, frozen=True):
     notification_id: str
     mail: Mail
+    waiting_since: datetime
 
 
 async def prepare(tx: Transaction, task: Task, *, describe: Describe, settings: Settings) -> Plan | None:
@@ -52,14 +60,14 @@ async def prepare(tx: Transaction, task: Task, *, describe: Describe, settings: 
         text=said.text,
         html=said.html,
     )
-    return Plan(notification_id, mail)
+    return Plan(notification_id, mail, task.occurred_at)
 
 
 async def send(plan: Plan, *, mail: Channel) -> Outcome:
     try:
         await mail.send(plan.mail)
     except ChannelUnavailableError as error:
-        return Retry(f"the mail server: {error}")
+        return _again(plan, f"the mail server: {error}")
     except MessageRefusedError as error:
         return Fail("mail_refused", str(error))
     return Done()
@@ -68,12 +76,20 @@ async def send(plan: Plan, *, mail: Channel) -> Outcome:
 async def record(tx: Transaction, _task: Task, plan: Plan, outcome: Outcome) -> None:
     match outcome:
         case Done():
-            values: dict[str, Any] = {"status": "sent", "sent_at": func.now()}
+            values: dict[str, Any] = {"status": "sent", "sent_at": func.now(), "error": None}
         case Fail(detail=detail):
             values = {"status": "refused", "error": detail}
-        case _:
-            return
+        case Snooze(reason=reason) | Retry(reason=reason):
+            values = {"error": reason}
     await tx.execute(update(Notification).where(Notification.id == plan.notification_id).values(**values))
+
+
+def _again(plan: Plan, reason: str) -> Outcome:
+    now = clock.machine()
+    age = now - plan.waiting_since
+    if age > GIVEN_UP_AFTER:
+        return Retry(reason, final=True)
+    return Snooze(now + min(max(age / 4, SHORTEST_PAUSE), LONGEST_PAUSE), reason)
 
 
 async def _enter(tx: Transaction, task: Task, kind: Kind, recipient: str) -> str | None:
