@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ Progress = Callable[[str], None]
 Identity = Literal["same", "namespace", "nobody"]
 
 LOG_LIMIT = 16 * 1024 * 1024
+LOG_LOOK_SECONDS = 30.0
 
 
 class StartError(Exception):
@@ -77,6 +79,17 @@ class _Run:
 
     def alive(self) -> bool:
         return self.handle.returncode is None
+
+    async def ended(self) -> int:
+        """The exit status. Keeps the log from growing without bound meanwhile."""
+        ending = asyncio.ensure_future(self.handle.wait())
+        try:
+            while not (await asyncio.wait([ending], timeout=LOG_LOOK_SECONDS))[0]:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(_cut_log, self.process.log)
+            return ending.result()
+        finally:
+            ending.cancel()
 
     async def end(self, progress: Progress) -> None:
         """Asks it to stop, and kills it in the end."""
@@ -199,7 +212,7 @@ class Supervisor:
 
     async def _keep(self, child: _Child) -> None:
         while True:
-            status = await child.run.handle.wait()
+            status = await child.run.ended()
             await child.run.kill()
             self.changed()
             if time.monotonic() - child.ready_at > child.run.process.restart.calm:
@@ -297,6 +310,15 @@ def _open_log(path: Path) -> IO[bytes]:
     if path.exists() and path.stat().st_size > LOG_LIMIT:
         path.replace(path.with_name(path.name + ".old"))
     return path.open("ab")
+
+
+def _cut_log(path: Path) -> None:
+    """Of a process that has it open, in append mode: the same file goes on, empty. What is written between the copy and
+    the cut is lost. Raises OSError.
+    """
+    if path.stat().st_size > LOG_LIMIT:
+        shutil.copyfile(path, path.with_name(path.name + ".old"))
+        os.truncate(path, 0)
 
 
 def _ending(status: int) -> str:

@@ -35,6 +35,9 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_duration_statement": "-1",
+    # Neither errors nor warnings: each refusal for want of credits is one. Whoever asked hears of them and logs what is
+    # wrong; FATAL and what the server says of itself stay.
+    "log_min_messages": "log",
 }
 WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}  # a killed server still loses nothing
 

@@ -1,7 +1,8 @@
 """A process for the supervisor's tests: `python -m … greet` answers each connection with its own pid, slowly.
 
 `greet` takes its listening socket over, says that it is ready, and at SIGTERM finishes the answers it owes. `mute`
-never becomes ready. `stubborn` ignores SIGTERM. `forking` has a child of its own. All but `greet` print their pids.
+never becomes ready. `stubborn` ignores SIGTERM. `forking` has a child of its own. `chatty` prints a line a millisecond.
+All but `greet` print their pids.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from asyncio import StreamReader, StreamWriter
 
 from runtime import activation
@@ -49,6 +51,9 @@ def main() -> None:
         print(subprocess.Popen(["sleep", "300"]).pid, flush=True)
     if behaviour != "mute":
         activation.announce_ready()
+    while behaviour == "chatty":
+        print("on and on", flush=True)
+        time.sleep(0.001)
     signal.pause()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import processes
 from runtime.processes import Process, Restart, StartError, Supervisor
 from tests.integration.runtime.waiting import eventually, is_alive
 
@@ -280,3 +281,20 @@ async def test_a_log_that_has_grown_too_long_is_put_aside_at_the_next_start(supe
     await supervisor.start(process)
     assert process.log.stat().st_size < 100
     assert (process.log.parent / "plain.log.old").exists()
+
+
+async def test_the_log_of_a_process_that_runs_on_and_on_is_cut_and_one_older_file_kept(
+    supervisor: Supervisor, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOG_LIMIT", 1000)
+    monkeypatch.setattr(processes, "LOG_LOOK_SECONDS", 0.2)
+    log, older = tmp_path / "chatty.log", tmp_path / "chatty.log.old"
+    await supervisor.start(make("chatty"))
+    pid = supervisor.pids()["chatty"]
+    await eventually(older.exists)
+    first = older.read_bytes()
+    await eventually(lambda: older.read_bytes() not in (first, b""))
+    assert len(first) > 1000
+    assert b"\0" not in log.read_bytes(), "it is written from the beginning again"
+    await eventually(lambda: log.read_bytes().startswith(b"on"))
+    assert supervisor.pids()["chatty"] == pid

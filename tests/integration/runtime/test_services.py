@@ -258,3 +258,15 @@ async def test_a_server_that_cannot_start_says_why_and_lets_the_folder_go(tmp_pa
     (tmp_path / "postgres" / "postgresql.conf").write_text("")
     async with embedded(tmp_path) as running:
         assert await ask_postgres(running.endpoints.postgres_admin_url, "select 7") == 7
+
+
+async def test_refusals_that_are_expected_do_not_fill_the_log_of_postgresql(tmp_path: Path) -> None:
+    async with EmbeddedServices(tmp_path / "var", progress=silent, redis=False, fsync=False) as running:
+        with pytest.raises(asyncpg.PostgresError, match="not enough credits"):
+            await ask_postgres(
+                running.endpoints.postgres_admin_url,
+                "do $$ begin raise exception using errcode = 'AT402', message = 'not enough credits'; end $$",
+            )
+    said = "".join(path.read_text() for path in (tmp_path / "var" / "log").glob("postgres*"))
+    assert "ready to accept connections" in said
+    assert "credits" not in said
