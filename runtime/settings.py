@@ -93,8 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # outbound HTTP
     outbound_allow: str = ""
-    """Networks (CIDR, comma-separated) that webhooks and picture addresses may reach although they are private; one port
-    of them where it is given, as in `10.0.0.7/32:8443`."""
+    """Networks (CIDR, comma-separated) that webhooks and picture addresses may reach although they are private; one
+    port of them where it is given, as in `10.0.0.7/32:8443`."""
     webhook_timeout: float = 15.0
     """How long one delivery may take, from connecting to the end of the answer."""
     webhook_insecure_http: bool = False
