@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from domain.generations import pictures
+from domain.generations.engines import outage
 from domain.generations.engines import template as template_engine
 from domain.generations.engines.template import Rendered, RenderRequest
 from domain.generations.lifecycle import Plan
@@ -25,7 +26,7 @@ from runtime.settings import Settings
 from runtime.telemetry import metrics
 from storage import keys
 from storage.base import ObjectStore
-from storage.errors import ObjectNotFoundError, StorageUnavailableError
+from storage.errors import ObjectDamagedError, ObjectNotFoundError, StorageUnavailableError
 
 RENDER_SECONDS = metrics.histogram(
     "atelier_render_seconds", "Time to draw one image in a child process, from asking to the answer.", ["template"]
@@ -33,7 +34,7 @@ RENDER_SECONDS = metrics.histogram(
 STORE_SECONDS = metrics.histogram("atelier_storage_put_seconds", "Time to put one image into the store.")
 REUSED = metrics.counter("atelier_images_reused_total", "Images handed out again instead of being drawn.")
 
-_STORE_PAUSE = timedelta(seconds=5)
+_OUTAGE = outage.Outage()
 _LEFTOVER = timedelta(hours=1)
 _MAY_PASS = frozenset({"timeout", "host_busy", "dns_failed", "connect_failed", "connection_broken"})
 
@@ -70,7 +71,7 @@ async def render(
     except template_engine.RenderCrashedError as error:
         return Retry(str(error))
     except StorageUnavailableError as error:
-        return Snooze(clock.machine() + _STORE_PAUSE, f"the store is away: {error}")
+        return Snooze(clock.machine() + _OUTAGE.pause(), f"the store is away: {error}")
 
 
 def scratch(settings: Settings) -> Path:
@@ -109,6 +110,7 @@ async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched
 
 
 async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identity: str) -> Image:
+    await _OUTAGE.probe(studio.store)
     request = RenderRequest(
         template=plan.template,
         input=plan.input,
@@ -121,7 +123,7 @@ async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identi
     failpoints.hit("render.after_render")
     try:
         with STORE_SECONDS.time():
-            key = await _put(plan, studio.store, rendered)
+            key = await _OUTAGE.watch(_put(plan, studio.store, rendered))
     finally:
         await asyncio.to_thread(rendered.path.unlink, missing_ok=True)
     failpoints.hit("render.after_put")
@@ -147,7 +149,7 @@ async def _put(plan: Plan, store: ObjectStore, rendered: Rendered) -> str:
 async def _is_stored(store: ObjectStore, key: str) -> bool:
     try:
         await store.stat(key)
-    except ObjectNotFoundError:
+    except (ObjectNotFoundError, ObjectDamagedError):  # the put that follows makes or repairs it
         return False
     return True
 

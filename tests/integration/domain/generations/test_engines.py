@@ -4,12 +4,14 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from PIL import Image
 
 from domain.generations import batches, engines, pictures, results
+from domain.generations.engines import outage
 from domain.generations.engines import template as template_engine
 from domain.generations.lifecycle import Plan
 from domain.generations.results import Wanted
@@ -17,6 +19,7 @@ from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze
 from domain.templates.geometry import Output
 from runtime import ids, outbound
 from runtime.children import Limits
+from storage.errors import StorageUnavailableError
 from storage.local import LocalStore
 from tests import http_server
 from tests import pictures as drawn
@@ -93,6 +96,10 @@ async def test_what_was_made_before_is_handed_out_again_while_its_object_is_ther
     await studio.store.delete(drawn_first.storage_key)
     anew = await studio.render(studio.plan())
     assert (anew.result.reused, anew.result.sha256) == (False, drawn_first.sha256)
+    assert (await studio.store.stat(drawn_first.storage_key)).size == drawn_first.bytes
+    (studio.settings.storage_dir / drawn_first.storage_key).write_bytes(b"damaged")
+    mended = await studio.render(studio.plan())
+    assert mended.result.reused is False
     assert (await studio.store.stat(drawn_first.storage_key)).size == drawn_first.bytes
 
 
@@ -217,3 +224,42 @@ async def test_what_killed_workers_left_in_the_scratch_folder_is_swept(tmp_path:
         os.utime(path, (0, 0))
     engines.sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == [new]
+
+
+async def test_while_the_store_is_away_nothing_is_drawn_again_until_it_answers(studio, settings, monkeypatch):
+    drawn_images: list[str] = []
+    draw = template_engine.render
+
+    async def counting(renderers, request):
+        drawn_images.append(request.template)
+        return await draw(renderers, request)
+
+    monkeypatch.setattr(template_engine, "render", counting)
+    settings.storage_dir.rename(settings.storage_dir.with_name("elsewhere"))
+    settings.storage_dir.write_text("no folder")
+    for _ in range(3):
+        assert isinstance(await studio.render(studio.plan()), Snooze)
+    assert len(drawn_images) == 1, "only the first try drew in vain"
+    settings.storage_dir.unlink()
+    settings.storage_dir.with_name("elsewhere").rename(settings.storage_dir)
+    assert isinstance(await studio.render(studio.plan()), Done)
+    assert len(drawn_images) == 2
+
+
+async def test_the_pause_grows_while_the_store_is_away(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(outage, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    seen = outage.Outage()
+
+    async def put(error: Exception | None) -> None:
+        if error:
+            raise error
+
+    pauses = []
+    for now[0] in (100.0, 140.0, 900.0):
+        with pytest.raises(StorageUnavailableError):
+            await seen.watch(put(StorageUnavailableError("away")))
+        pauses.append(seen.pause().total_seconds())
+    assert pauses == [5, 20, 60]
+    await seen.watch(put(None))
+    assert seen.pause().total_seconds() == 5
