@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from domain.models import metadata
+from migrations import definitions
 from runtime.database import sqlalchemy_url
 
 _LIMITS = "set lock_timeout = '4s'; set statement_timeout = '60s'"
@@ -37,8 +38,13 @@ def _run(connection: Connection) -> None:
         connection.execute(text(statement))
     connection.execute(text("select pg_advisory_lock(hashtext('atelier.migrate'))"))
     context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=False)
+    before = context.get_context().get_current_heads()
     with context.begin_transaction():
         context.run_migrations()
+        if digest := context.config.attributes.get("digest"):
+            if context.get_context().get_current_heads() != before:
+                definitions.keep(connection, digest)
+            definitions.check(connection, digest)
 
 
 if context.is_offline_mode():

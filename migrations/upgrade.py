@@ -7,12 +7,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from migrations import functions
+
 HERE = Path(__file__).parent
 
 
 def upgrade(owner_url: str) -> None:
-    """To the newest revision. Blocking, and starts an event loop of its own: call it from a thread or a process."""
-    command.upgrade(_config(owner_url), "head")
+    """To the newest revision. Blocking, and starts an event loop of its own: call it from a thread or a process.
+
+    Raises OutdatedDatabaseError.
+    """
+    config = _config(owner_url)
+    config.attributes["digest"] = functions.digest()
+    command.upgrade(config, "head")
 
 
 def head() -> str:

@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 
 from cli.checks.finding import Finding, Subject, bad, good, guarded, note
-from migrations import roles, upgrade
+from migrations import definitions, functions, roles, upgrade
 from runtime import clock, database
 from runtime.database import Database, SystemDatabase
 from runtime.embedded import postgres
@@ -77,9 +77,12 @@ async def _schema(_: Subject, connection: asyncpg.Connection) -> list[Finding]:
     except asyncpg.UndefinedTableError:
         there = None
     wanted = await asyncio.to_thread(upgrade.head)
-    if there == wanted:
-        return [good("schema", f"at revision {there}, which this release wants")]
-    return [bad("schema", f"at revision {there or 'none'}; this release wants {wanted}", "run `atelier migrate`")]
+    if there != wanted:
+        return [bad("schema", f"at revision {there or 'none'}; this release wants {wanted}", "run `atelier migrate`")]
+    if await connection.fetchval(definitions.KEPT) != await asyncio.to_thread(functions.digest):
+        text = f"at revision {there}, but with functions of an older state of this code"
+        return [bad("schema", text, "data of development: remove the data folder or the database, and start again")]
+    return [good("schema", f"at revision {there}, which this release wants")]
 
 
 async def _tenancy(subject: Subject, connection: asyncpg.Connection) -> list[Finding]:
