@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -154,6 +155,24 @@ async def test_a_headline_of_any_length_stays_inside_its_card(pool, tmp_path):
         assert top >= 30, headline
         assert bottom <= 600, headline
         assert right <= 880, headline
+
+
+async def test_a_product_without_a_photo_leaves_no_empty_band(pool, tmp_path):
+    result = await rendered(pool, tmp_path, "product-card", {"name": "Stoneware vase", "price": "€68"})
+    with Image.open(result.path) as image:
+        ground = image.convert("L").crop((60, 0, 700, 1350))
+        rows = [min(ground.crop((0, y, 640, y + 1)).getextrema()) < 100 for y in range(1350)]
+    inked = [y for y, has_ink in enumerate(rows) if has_ink]
+    assert max(below - above for above, below in itertools.pairwise(inked)) < 130
+
+
+async def test_a_quote_without_a_portrait_is_set_larger(pool, tmp_path):
+    result = await rendered(pool, tmp_path, "quote-card", {"quote": "Less, but better", "name": "D. Rams"})
+    with Image.open(result.path) as image:
+        byline = image.convert("L").crop((90, 900, 900, 1000)).point(lambda value: 255 if value > 150 else 0)
+        words = image.convert("L").crop((90, 350, 1000, 880)).point(lambda value: 255 if value > 150 else 0)
+    assert byline.getbbox()[3] - byline.getbbox()[1] > 24
+    assert words.getbbox()[3] - words.getbbox()[1] > 200
 
 
 async def test_a_picture_is_turned_upright_and_loses_what_it_told_of_its_owner(pool, tmp_path):
