@@ -3,6 +3,8 @@
 Revision: 0002, after: 0001
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -40,7 +42,7 @@ SYSTEM_MAY = {
     "credit_entries": "select, insert",
 }
 # Typed, so that alembic can render the catalogue as SQL text.
-PLAN_COLUMNS = {
+PLAN_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "id": sa.Text(),
     "name": sa.Text(),
     "monthly_credits": sa.Integer(),
