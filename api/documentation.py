@@ -9,6 +9,7 @@ import msgspec
 from litestar import Litestar, MediaType, Response, Router, get
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from markdown_it import MarkdownIt
 
 from api import openapi, problems
 from api.requests import Request
@@ -24,8 +25,11 @@ code, pre { font: .86rem/1.5 ui-monospace, monospace } pre { overflow-x: auto; p
   border: 1px solid var(--line); border-radius: .4rem }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 } td, th { text-align: left; vertical-align: top;
   padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line) } nav a { margin-right: 1rem }
+td p { margin: 0 } td:first-child { white-space: nowrap } td:last-child { width: 70% }
 :target { background: color-mix(in srgb, Highlight 25%, transparent) }
 """
+_markdown: Final = MarkdownIt("js-default")
+"""CommonMark with raw HTML shown as text."""
 _PAGE: Final = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     "<title>{title}</title><style>" + _STYLE.replace("{", "{{").replace("}", "}}") + "</style></head><body>"
@@ -86,15 +90,15 @@ def refusals() -> list[type[DomainError]]:
 def _errors() -> Iterator[str]:
     yield "<table><tr><th>Code</th><th>Status</th><th>What it says</th></tr>"
     for kind in refusals():
-        code, status, title = kind.code, problems.status_of(kind), html.escape(kind.title())
-        yield f'<tr id="{code}"><td><code>{code}</code></td><td>{status}</td><td>{title}.</td></tr>'
+        code, status, title = kind.code, problems.status_of(kind), _markdown.renderInline(f"{kind.title()}.")
+        yield f'<tr id="{code}"><td><code>{code}</code></td><td>{status}</td><td>{title}</td></tr>'
     yield "</table>"
 
 
 def _operations(document: dict[str, Any]) -> Iterator[str]:
-    yield f"<pre>{html.escape(document['info']['description'])}</pre>"
+    yield _markdown.render(document["info"]["description"])
     for tag in document["tags"]:
-        yield f"<h2>{html.escape(tag['name'])}</h2><p>{html.escape(tag['description'])}</p>"
+        yield f"<h2>{html.escape(tag['name'])}</h2>{_markdown.render(tag['description'])}"
         for path, item in document["paths"].items():
             for method in openapi.METHODS:
                 if method in item and tag["name"] in item[method].get("tags", ()):
@@ -103,19 +107,25 @@ def _operations(document: dict[str, Any]) -> Iterator[str]:
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     head = f"<b>{method.upper()}</b> <code>{html.escape(path)}</code> {html.escape(operation.get('summary', ''))}"
-    yield f"<details><summary>{head}</summary><p>{html.escape(operation.get('description', ''))}</p>"
+    yield f"<details><summary>{head}</summary>{_markdown.render(operation.get('description', ''))}"
     if parameters := operation.get("parameters"):
         rows = "".join(
-            f"<tr><td><code>{html.escape(each['name'])}</code></td><td>{each['in']}</td>"
-            f"<td>{html.escape(each.get('description', ''))}</td></tr>"
+            f"<tr><td><code>{html.escape(each['name'])}</code></td><td>{each['in']}</td><td>{_meaning(each)}</td></tr>"
             for each in parameters
         )
-        yield f"<table>{rows}</table>"
+        yield f"<table><tr><th>Parameter</th><th>In</th><th>What it does</th></tr>{rows}</table>"
     for media in operation.get("requestBody", {}).get("content", {}).values():
         yield f"<pre>{html.escape(msgspec.json.format(msgspec.json.encode(_shown(media))).decode())}</pre>"
-    for status, response in operation.get("responses", {}).items():
-        yield f"<p><code>{status}</code> {html.escape(response.get('description', ''))}</p>"
-    yield "</details>"
+    answers = "".join(
+        f"<tr><td><code>{status}</code></td><td>{_markdown.render(response.get('description', ''))}</td></tr>"
+        for status, response in operation.get("responses", {}).items()
+    )
+    yield f"<table><tr><th>Status</th><th>Answer</th></tr>{answers}</table></details>"
+
+
+def _meaning(parameter: dict[str, Any]) -> str:
+    kind = html.escape(str(parameter["schema"].get("type", "string")))
+    return _markdown.render(parameter.get("description", "")) or f"<code>{kind}</code>"
 
 
 def _shown(media: dict[str, Any]) -> object:

@@ -48,6 +48,20 @@ async def test_the_pages_need_nothing_from_elsewhere(api):
     assert 'id="insufficient_credits"' in page
 
 
+async def test_descriptions_are_shown_as_text_and_tables_and_never_as_their_source(api):
+    for path in ("/docs", "/docs/errors"):
+        async with api.client.get(path) as answer:
+            page = await answer.text()
+        shown = re.sub(r"<(pre|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+        assert "**" not in shown
+        assert "`" not in shown
+        assert not re.search(r"<(p|td|table)>\s*</\1>", shown)
+    async with api.client.get("/docs") as answer:
+        page = await answer.text()
+    assert "<p><strong>Keys.</strong> Send <code>Authorization: Bearer atl_…</code>" in page
+    assert "<td><code>402</code></td><td><p><code>insufficient_credits</code>" in page
+
+
 async def test_answers_are_as_described(api, organization):
     """Drives every operation, streams apart, with data made from the description."""
     async with api.client.get("/openapi.json") as answer:
