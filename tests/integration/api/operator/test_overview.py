@@ -23,8 +23,21 @@ async def test_queues_are_counted_by_state_and_by_the_age_of_the_oldest(operator
     await claims.claim(operator.spine.system, [2], actors=[RENDER], owner="worker", lease=timedelta(seconds=30))
     await operator.change("update tasks set queue = 'mail', state = 'ready' where id = 3")
     table = rows(await operator.page("/"))
-    assert next(row for row in table if row.startswith("images")).startswith("images 1 0 1 1 min 30 s")
-    assert next(row for row in table if row.startswith("mail")).startswith("mail 1 0 0")
+    assert next(row for row in table if row.startswith("images")).startswith("images 1 0 0 1 1 min 30 s")
+    assert next(row for row in table if row.startswith("mail")).startswith("mail 1 0 0 0")
+
+
+async def test_tasks_whose_time_comes_later_are_not_counted_as_ready(operator):
+    for _ in range(3):
+        await operator.post()
+    await operator.spine.step()
+    await operator.change("update tasks set state = 'ready'")
+    await operator.change("update tasks set run_at = now() + interval '5 min', attempts = 1 where id = 2")
+    tomorrow = clock.rfc3339(clock.product() + timedelta(days=1))
+    await operator.post({"prompt": "later", "run_at": tomorrow})
+    await operator.spine.step()
+    await operator.change("update tasks set state = 'ready' where state = 'dispatched'")
+    assert any(row.startswith("images 2 2 0 0") for row in rows(await operator.page("/")))
 
 
 async def test_a_queue_that_nothing_was_put_in_for_long_is_still_counted(operator):
@@ -32,7 +45,7 @@ async def test_a_queue_that_nothing_was_put_in_for_long_is_still_counted(operato
     await operator.spine.step()
     await operator.change("update tasks set state = 'ready', queue = 'forgotten'")
     await operator.fill(1_100)
-    assert any(row.startswith("forgotten 1 0 0") for row in rows(await operator.page("/")))
+    assert any(row.startswith("forgotten 1 0 0 0") for row in rows(await operator.page("/")))
 
 
 async def test_the_latest_generations_are_listed_with_their_end_and_how_long_it_took(operator):
