@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from runtime.settings import SettingsError
+
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _VERSION = 1
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class KeyringError(Exception):
+class KeyringError(SettingsError):
     """The keys can't be read. The text says which one by its place, never what was given."""
 
 

@@ -16,6 +16,7 @@ from domain.notifications.errors import (
     MessageRefusedError,
     RecipientRefusedError,
 )
+from runtime.settings import SettingsError
 
 _DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 _SUBMISSION_PORT = 587
@@ -27,7 +28,7 @@ recipient.
 """
 
 
-class SmtpUrlError(Exception):
+class SmtpUrlError(SettingsError):
     """ATELIER_SMTP_URL can't be used. The text says why and never shows it."""
 
 
