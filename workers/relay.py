@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import dramatiq
@@ -20,6 +21,7 @@ from runtime.telemetry import logs, statements
 from workers import measuring, orphans, reactions
 from workers.actor import ACTORS
 from workers.orphans import Orphans
+from workers.windows import Window
 
 log = logs.logger(__name__)
 
@@ -45,13 +47,16 @@ _QUOTING_CLASSES: Final = frozenset({"22", "23"})
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one step did. `messages`: (queue, actor, task ids) of the tasks that are dispatched now."""
+    """What one step did. `messages`: (queue, actor, task ids) of the tasks that are dispatched now; `waiting`: how many
+    of each queue had been dispatched before and were not claimed yet.
+    """
 
     expanded: int
     set_aside: int
     recovered: int
     died: int
     head: int
+    waiting: dict[str, int]
     messages: list[tuple[str, str, list[int]]]
 
 
@@ -78,6 +83,7 @@ class Relay:
         self._feed = wakeups.Nudge(settings, wakeups.FEED)
         self._head = 0
         self._arguments = arguments(settings)
+        self._windows = {queue.name: Window(queue) for queue in queues.QUEUES}
         self._refused: str | None = None
         self._rest_seconds = FIRST_REST
         self.leading = False
@@ -159,8 +165,9 @@ class Relay:
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
         with measuring.STEP_SECONDS.time():
-            row = await connection.fetchrow(STEP, *self._arguments)
+            row = await connection.fetchrow(STEP, *self._arguments._replace(queues=_sizes(self._windows.values())))
         step = read_step(row)
+        self._note(step)
         if step.messages:
             await self._send(step)
         if step.head != self._head:
@@ -170,6 +177,13 @@ class Relay:
         if step.set_aside:
             log.error("events could not be expanded and were set aside", events=step.set_aside)
         return step
+
+    def _note(self, step: Step) -> None:
+        sent = Counter[str]()
+        for queue, _, ids in step.messages:
+            sent[queue] += len(ids)
+        for name, window in self._windows.items():
+            window.note(sent[name], step.waiting[name])
 
     async def _send(self, step: Step) -> None:
         """What cannot be sent now stays dispatched; nobody claims it, so it is ready again after some seconds."""
@@ -199,21 +213,35 @@ class Relay:
                 await self._wake.wait()
 
 
-def arguments(settings: Settings) -> tuple[Any, ...]:
+class Arguments(NamedTuple):
     """Of `relay_step`: only event types and actors that this code knows are touched; others wait for a newer relay."""
-    sizes = [{"queue": queue.name, "size": queue.window} for queue in queues.QUEUES]
-    return (
-        [event.type for event in reactions.REACTIONS],
-        _json(reactions.rows()),
-        list(ACTORS),
-        _json(sizes),
-        EVENTS_PER_STEP,
-        timedelta(seconds=settings.dispatched_timeout),
+
+    types: list[str]
+    reactions: str
+    actors: list[str]
+    queues: str
+    limit: int
+    unclaimed: timedelta
+
+
+def arguments(settings: Settings) -> Arguments:
+    return Arguments(
+        types=[event.type for event in reactions.REACTIONS],
+        reactions=_json(reactions.rows()),
+        actors=list(ACTORS),
+        queues=_sizes(Window(queue) for queue in queues.QUEUES),
+        limit=EVENTS_PER_STEP,
+        unclaimed=timedelta(seconds=settings.dispatched_timeout),
     )
 
 
+def _sizes(windows: Iterable[Window]) -> str:
+    return _json([{"queue": each.queue.name, "size": each.size, "capped": each.queue.capped} for each in windows])
+
+
 def read_step(row: asyncpg.Record) -> Step:
-    return msgspec.convert({**row, "messages": msgspec.json.decode(row["messages"])}, Step)
+    decoded = {name: msgspec.json.decode(row[name]) for name in ("waiting", "messages")}
+    return msgspec.convert({**row, **decoded}, Step)
 
 
 def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:

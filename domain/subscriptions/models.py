@@ -1,6 +1,16 @@
 """Plans and the credit ledger."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Integer, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from runtime.orm import Base, CreatedAt, Id, IdKey, OrganizationKey
@@ -19,6 +29,10 @@ class Plan(Base):
     price_currency: Mapped[str]
     reuse_is_free: Mapped[bool] = mapped_column(Boolean)
     """Whether an image that was made before, and so is only handed out again, costs nothing."""
+    weight: Mapped[int] = mapped_column(SmallInteger)
+    """The share of busy workers that it gives, against other plans' weights."""
+    images_at_once: Mapped[int]
+    """How many images of an organization may be on their way to a worker and with one."""
 
 
 class CreditAccount(Base):

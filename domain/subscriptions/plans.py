@@ -11,11 +11,17 @@ from runtime.database import Reader, SystemTransaction
 
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """`weight` is the share of busy workers, against other plans' weights; `images_at_once` how many images of one
+    organization are made at a time, at most.
+    """
+
     id: str
     name: str
     monthly_credits: int
     price: Money
     reuse_is_free: bool
+    weight: int
+    images_at_once: int
 
 
 async def catalogue(tx: Reader | SystemTransaction) -> list[PlanView]:
@@ -28,6 +34,8 @@ async def catalogue(tx: Reader | SystemTransaction) -> list[PlanView]:
             monthly_credits=row.monthly_credits,
             price=Money(amount=row.price_amount, currency=row.price_currency),
             reuse_is_free=row.reuse_is_free,
+            weight=row.weight,
+            images_at_once=row.images_at_once,
         )
         for row in rows
     ]

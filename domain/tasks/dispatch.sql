@@ -1,14 +1,20 @@
 -- Ready tasks are marked dispatched in fair order; their messages go out after the commit. As atelier_system.
 
--- Up to `window - dispatched` tasks of one queue: every organization with work gets the same share of what is free.
--- The organizations are found by a loose index scan (ix_tasks_ready), so a long backlog is never read.
-create function dispatch_queue(p_queue text, p_actors text[], p_window integer) returns table (actor text, ids bigint[])
+-- Up to p_free tasks of one queue, in fair order: start-time fair queueing over organizations, weighted by
+-- their plans. Every dispatched task moves its organization's turn 1 / weight ahead, and the earliest turn is next. Who
+-- comes with work after a pause begins at the queue's present turn, so that nobody saves up turns, and a light
+-- organization goes before the backlog of a heavy one. With p_capped a plan's bound on dispatched and running images holds.
+-- The present turn of a queue is kept in the row of org_system, whose own tasks are thus always next.
+--
+-- The organizations are found by a loose index scan (ix_tasks_ready), so a long backlog is never read, and what is not
+-- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
+create function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean)
+returns table (actor text, ids bigint[])
 language plpgsql as $$
 declare
-    free integer := p_window - (select count(*) from tasks t where t.state = 'dispatched' and t.queue = p_queue);
     organizations text[];
 begin
-    if free <= 0 then
+    if p_free <= 0 then
         return;
     end if;
     with recursive having_work as (
@@ -20,36 +26,73 @@ begin
                 order by t.organization_id limit 1)
         from having_work w where w.organization_id is not null
     )
-    select array_agg(w.organization_id) into organizations from having_work w where w.organization_id is not null;
+    select array_agg(w.organization_id) into organizations
+    from having_work w
+    where w.organization_id is not null and exists (
+        select from tasks t
+        where t.state = 'ready' and t.queue = p_queue and t.organization_id = w.organization_id
+            and t.run_at <= now() and t.actor = any (p_actors)
+    );
     if organizations is null then
         return;
     end if;
     return query
-    with candidates as (
-        select mine.id, mine.run_at, row_number() over (partition by o.organization_id order by mine.priority, mine.run_at, mine.id) as turn
-        from unnest(organizations) as o (organization_id)
+    with held as (
+        select t.organization_id, count(*) as tasks from tasks t
+        where p_capped and t.state in ('dispatched', 'running') and t.queue = p_queue group by t.organization_id
+    ), contenders as (
+        select s.organization_id, s.weight,
+            greatest(u.turn, (select n.turn from queue_turns n where (n.organization_id, n.queue) = ('org_system', p_queue)), 0) as turn,
+            case when p_capped then s.images_at_once - coalesce(h.tasks, 0) end as room
+        from organization_shares(organizations) s
+        left join held h on h.organization_id = s.organization_id
+        left join queue_turns u on (u.organization_id, u.queue) = (s.organization_id, p_queue)
+    ), dealt as (
+        -- Turns are dealt before any task is looked at. Nobody gets more than his share of what is free, and one.
+        select d.organization_id, d.weight, d.first, count(*) as tasks
+        from (
+            select c.organization_id, c.weight, c.turn as first, c.turn + n / c.weight as turn
+            from (
+                select k.*, least(k.room, p_free, ceil(p_free * k.weight / sum(k.weight) over ()) + 1)::integer as most
+                from contenders k where k.room is null or k.room > 0
+            ) c
+            cross join lateral generate_series(0, c.most - 1) n
+            order by 4 limit p_free
+        ) d
+        group by d.organization_id, d.weight, d.first
+    ), chosen as (
+        select d.*, mine.id
+        from dealt d
         cross join lateral (
-            select t.id, t.priority, t.run_at from tasks t
-            where t.state = 'ready' and t.queue = p_queue and t.organization_id = o.organization_id
+            select t.id from tasks t
+            where t.state = 'ready' and t.queue = p_queue and t.organization_id = d.organization_id
                 and t.run_at <= now() and t.actor = any (p_actors)
             order by t.priority, t.run_at, t.id
-            limit greatest(1, free / cardinality(organizations))
+            limit d.tasks
             for update skip locked
         ) mine
-    ), chosen as (
-        select c.id from candidates c order by c.turn, c.run_at limit free
+    ), served as (
+        select c.organization_id, c.weight, c.first, count(*) as tasks from chosen c group by c.organization_id, c.weight, c.first
+    ), turned as (
+        insert into queue_turns as u (organization_id, queue, turn)
+        select s.organization_id, p_queue, s.first + s.tasks / s.weight from served s where s.organization_id <> 'org_system'
+        union all
+        select 'org_system', p_queue, max(s.first + (s.tasks - 1) / s.weight) from served s having count(*) > 0
+        on conflict on constraint pk_queue_turns do update set turn = excluded.turn
     ), marked as (
-        update tasks t set state = 'dispatched', dispatched_at = now() from chosen c where t.id = c.id
+        update tasks t set state = 'dispatched', dispatched_at = now() where t.id = any (array(select c.id from chosen c))
         returning t.actor, t.id
     )
     select m.actor, array_agg(m.id order by m.id) from marked m group by m.actor;
 end
 $$;
 
--- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, window}.
+-- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped}. `waiting` are the
+-- tasks of each queue that had been dispatched before, and that nobody has claimed yet.
 create function relay_step(
     p_types text[], p_reactions jsonb, p_actors text[], p_queues jsonb, p_limit integer, p_unclaimed interval,
-    out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint, out messages jsonb
+    out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint,
+    out waiting jsonb, out messages jsonb
 )
 language plpgsql as $$
 begin
@@ -57,9 +100,11 @@ begin
     perform pg_advisory_xact_lock(hashtext('atelier.relay'));
     select r.recovered, r.died into recovered, died from recover_tasks(p_unclaimed) r;
     select e.expanded, e.set_aside into expanded, set_aside from expand_events(p_types, p_reactions, p_limit) e;
+    select jsonb_object_agg(q.queue, (select count(*) from tasks t where t.state = 'dispatched' and t.queue = q.queue))
+    into waiting from jsonb_to_recordset(p_queues) as q (queue text);
     select coalesce(jsonb_agg(jsonb_build_array(q.queue, d.actor, d.ids)), '[]') into messages
-    from jsonb_to_recordset(p_queues) as q (queue text, size integer)
-    cross join lateral dispatch_queue(q.queue, p_actors, q.size) d;
+    from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean)
+    cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped) d;
     head := coalesce((select f.position from feed f order by f.position desc limit 1), 0);
 end
 $$;

@@ -3,10 +3,20 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Sequence, SmallInteger, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    Identity,
+    Index,
+    Sequence,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from runtime.orm import Base, CreatedAt, Id, OrganizationId
+from runtime.orm import Base, CreatedAt, Id, OrganizationId, OrganizationKey
 
 LEASE_TOKENS = Sequence("lease_tokens", metadata=Base.metadata)
 OWNER_NUMBERS = Sequence("owner_numbers", metadata=Base.metadata)
@@ -66,3 +76,15 @@ class TaskRow(Base):
         Index("ix_tasks_dead", "organization_id", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_tasks_done", "ended_at", postgresql_where=text("state in ('done', 'cancelled')")),
     )
+
+
+class QueueTurn(Base):
+    """How far an organization has come in a queue (`dispatch.sql`). Unlogged: after a crash all begin anew together."""
+
+    __tablename__ = "queue_turns"
+
+    organization_id: Mapped[OrganizationKey]
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    turn: Mapped[float] = mapped_column(Double)
+
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": 50}},)

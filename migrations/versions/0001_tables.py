@@ -108,6 +108,8 @@ def upgrade() -> None:
         sa.Column("price_amount", sa.Integer(), nullable=False),
         sa.Column("price_currency", sa.Text(), nullable=False),
         sa.Column("reuse_is_free", sa.Boolean(), nullable=False),
+        sa.Column("weight", sa.SmallInteger(), nullable=False),
+        sa.Column("images_at_once", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_plans")),
     )
     op.create_table(
@@ -116,6 +118,15 @@ def upgrade() -> None:
         sa.Column("offset_seconds", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product_clock")),
+    )
+    op.create_table(
+        "queue_turns",
+        sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("turn", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "queue", name=op.f("pk_queue_turns")),
+        prefixes=["UNLOGGED"],
+        postgresql_with={"fillfactor": 50},
     )
     op.create_table(
         "set_aside_events",

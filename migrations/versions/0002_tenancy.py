@@ -30,6 +30,7 @@ APP_MAY = {
     "notifications": "select, insert, update",
     "organizations": "select, update",
     "pending_events": "insert",
+    "queue_turns": "",
     "set_aside_events": "",
     "tasks": "select, update",
     "webhook_endpoints": "select, insert, update, delete",
@@ -49,11 +50,13 @@ PLAN_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "price_amount": sa.Integer(),
     "price_currency": sa.Text(),
     "reuse_is_free": sa.Boolean(),
+    "weight": sa.SmallInteger(),
+    "images_at_once": sa.Integer(),
 }
 PLANS = (
-    ("free", "Free", 100, 0, "USD", True),
-    ("pro", "Pro", 5_000, 29_00, "USD", False),
-    ("scale", "Scale", 100_000, 199_00, "USD", False),
+    ("free", "Free", 100, 0, "USD", True, 1, 32),
+    ("pro", "Pro", 5_000, 29_00, "USD", False, 4, 128),
+    ("scale", "Scale", 100_000, 199_00, "USD", False, 10, 512),
 )
 
 

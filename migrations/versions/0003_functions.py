@@ -20,6 +20,7 @@ FILES = (
     "domain/tasks/expansion.sql",
     "domain/tasks/owners.sql",
     "domain/tasks/recovery.sql",
+    "domain/subscriptions/shares.sql",
     "domain/tasks/dispatch.sql",
     "domain/tasks/claims.sql",
     "domain/generations/accept.sql",
@@ -42,7 +43,7 @@ FOR_SYSTEM = (
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
     "keep_bodies", "record_deliveries", "mail_targets", "draw_owner_number", "lost_owners", "note_deaths",
-    "recover_orphans",
+    "recover_orphans", "organization_shares",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

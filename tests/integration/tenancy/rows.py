@@ -61,4 +61,4 @@ def _value(table: Table, column: Column[Any]) -> Any:
     kind = column.type.python_type
     if kind is str:
         return ids.new(_PREFIXES.get(table.name, "row") if column.name == "id" else "txt")
-    return {int: 1, bool: False, bytes: os.urandom(16)}.get(kind) or clock.machine()
+    return {int: 1, float: 1.0, bool: False, bytes: os.urandom(16)}.get(kind) or clock.machine()

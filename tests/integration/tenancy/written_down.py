@@ -50,6 +50,7 @@ SYSTEM_MAY: Final = {
     "pending_events": ALL,
     "plans": ALL,
     "product_clock": ALL,
+    "queue_turns": ALL,
     "set_aside_events": ALL,
     "tasks": ALL,
     "webhook_endpoints": ALL,
@@ -66,8 +67,8 @@ APP_CALLS: Final = {
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
     "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "draw_owner_number", "expand_batch",
-    "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries", "lost_owners",
-    "mail_targets", "new_id", "note_deaths", "prune_ended", "record_deliveries", "record_images", "recover_orphans",
-    "recover_tasks", "relay_step", "renew_leases", "sample_events", "sample_ledger", "start_generations", "touch_keys",
-    "webhook_targets",
+    "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries",
+    "lost_owners", "mail_targets", "new_id", "note_deaths", "organization_shares", "prune_ended",
+    "record_deliveries", "record_images", "recover_orphans", "recover_tasks", "relay_step", "renew_leases",
+    "sample_events", "sample_ledger", "start_generations", "touch_keys", "webhook_targets",
 }  # fmt: skip

@@ -122,7 +122,7 @@ async def test_of_two_relays_one_leads_and_the_other_takes_over(spine: Spine) ->
     brokers = Recording(), Recording()
     async with running(spine, brokers[0]) as first, running(spine, brokers[1]) as second:
         await until(lambda: _true(first.leading != second.leading))
-        ids = [await spine.accept() for _ in range(10)]
+        ids = [await spine.accept() for _ in range(4)]
         await until(lambda: _true(len(brokers[0].sent + brokers[1].sent) == len(ids)))
         was_first = first.leading
         await spine.rows(
@@ -130,10 +130,10 @@ async def test_of_two_relays_one_leads_and_the_other_takes_over(spine: Spine) ->
             "and l.database = (select oid from pg_database where datname = current_database())"
         )
         await until(lambda: _true(second.leading if was_first else first.leading))
-        more = [await spine.accept() for _ in range(10)]
+        more = [await spine.accept() for _ in range(4)]
         await until(lambda: _true(len(set(brokers[0].sent + brokers[1].sent)) == len(ids + more)))
-    assert await spine.value("select count(*) from feed where type = 'generation.accepted'") == 20
-    assert await spine.value("select count(*) from tasks where actor = :actor", actor=RENDER) == 20
+    assert await spine.value("select count(*) from feed where type = 'generation.accepted'") == 8
+    assert await spine.value("select count(*) from tasks where actor = :actor", actor=RENDER) == 8
 
 
 async def test_a_nudge_wakes_the_relay_long_before_it_looks_by_itself(spine: Spine) -> None:
@@ -170,9 +170,8 @@ async def test_each_organization_gets_the_same_share_of_a_small_window(
     for _ in range(30):
         await spine.accept()
     light = [await spine.accept(small) for _ in range(4)]
-    images = msgspec.json.encode([{"queue": "images", "size": 8}]).decode()
-    types, rows, actors, _, limit, unclaimed = relay.arguments(spine.settings)
-    row = await spine.connection.fetchrow(relay.STEP, types, rows, actors, images, limit, unclaimed)
+    images = msgspec.json.encode([{"queue": "images", "size": 8, "capped": True}]).decode()
+    row = await spine.connection.fetchrow(relay.STEP, *relay.arguments(spine.settings)._replace(queues=images))
     sent = [task for _, _, ids in relay.read_step(row).messages for task in ids]
     subjects = {row[0] for row in await spine.rows("select subject from tasks where id = any(:ids)", ids=sent)}
     assert len(sent) == 8
