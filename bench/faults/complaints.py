@@ -37,4 +37,4 @@ def of(folder: Path) -> Counter[str]:
 def _summary(line: _Line) -> str:
     cause = line.exception.strip().rpartition("\n")[2]
     said = f"{line.process.partition('/')[0]}: {line.message}" + (f" ({cause})" if cause else "")
-    return _NUMBERS.sub("…", said)[:160]
+    return _NUMBERS.sub("…", " ".join(said.split()))[:160]
