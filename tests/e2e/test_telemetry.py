@@ -1,6 +1,7 @@
 """What a running installation shows of itself: metrics, log lines, traces; and what it never shows."""
 
 import asyncio
+import base64
 import re
 import secrets
 from pathlib import Path
@@ -178,7 +179,16 @@ async def refused(customer: Customer, method: str, path: str, **options: Any) ->
 @pytest.mark.parametrize("command", ["api", "relay"])
 def test_a_process_that_cannot_reach_its_database_does_not_show_the_password(tmp_path: Path, command: str) -> None:
     address = f"postgresql://atelier_app:{PLANTED}@127.0.0.1:1/atelier"
-    process = Command(tmp_path, command, database_url=address, port="0", operator_port="0", **SECRETS)
+    process = Command(
+        tmp_path,
+        command,
+        database_url=address,
+        redis_url="redis://127.0.0.1:1",
+        encryption_keys=f"k1:{base64.b64encode(bytes(32)).decode()}",
+        port="0",
+        operator_port="0",
+        **SECRETS,
+    )
     try:
         assert process.wait() != 0
     finally:
