@@ -7,6 +7,17 @@ Group = Literal["images", "io"]
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """One of two queues that share a work: the relay moves tasks between them as it dispatches. `struggling` is an SQL
+    function that picks those for the `slow` one out of tasks (bigint[]) → setof bigint.
+    """
+
+    other: str
+    slow: bool
+    struggling: str
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """`priority` orders what one process has at hand: the lower number goes first. `time_limit` is in seconds, for one
     task. `share` is the part of a worker's threads that messages of this queue may hold at once, running or waiting:
@@ -25,6 +36,7 @@ class Queue:
     share: float = 1.0
     wait: float = 0
     capped: bool = False
+    lane: Lane | None = None
 
 
 # A render keeps a core busy for milliseconds or for seconds, and nobody knows which beforehand. Two tasks per message
@@ -34,11 +46,24 @@ IMAGES: Final = Queue(
 )
 # Short transactions that others wait for: never behind a slow receiver or mail server.
 LIFECYCLE: Final = Queue("lifecycle", "io", priority=0, tasks_per_message=16, time_limit=30, window=200)
-WEBHOOKS: Final = Queue("webhooks", "io", priority=10, tasks_per_message=50, time_limit=60, window=400, share=0.5)
+WEBHOOKS: Final = Queue(
+    "webhooks", "io", priority=10, tasks_per_message=50, time_limit=60, window=400, share=0.5,
+    lane=Lane("webhooks-slow", slow=False, struggling="struggling_deliveries"),
+)  # fmt: skip
+# Few at once: what hangs here keeps only its like waiting.
+WEBHOOKS_SLOW: Final = Queue(
+    "webhooks-slow", "io", priority=30, tasks_per_message=4, time_limit=60, window=32, share=0.25,
+    lane=Lane("webhooks", slow=True, struggling="struggling_deliveries"),
+)  # fmt: skip
 MAIL: Final = Queue("mail", "io", priority=20, tasks_per_message=20, time_limit=60, window=200, share=0.25)
 
-QUEUES: Final = (IMAGES, LIFECYCLE, WEBHOOKS, MAIL)
+QUEUES: Final = (IMAGES, LIFECYCLE, WEBHOOKS, WEBHOOKS_SLOW, MAIL)
 BY_NAME: Final = {queue.name: queue for queue in QUEUES}
+
+
+def lanes_of(queue: Queue) -> tuple[Queue, ...]:
+    """The queue, and the one that its tasks may be moved to."""
+    return (queue, BY_NAME[queue.lane.other]) if queue.lane else (queue,)
 
 
 def of_group(group: Group) -> tuple[Queue, ...]:

@@ -47,6 +47,10 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     replay: Step | None
     batch: Batch | None
 
+    def name_in(self, queue: Queue) -> str:
+        """What its messages in this queue are called: a worker knows by it in which room they belong."""
+        return self.name if queue == self.queue else f"{self.name}@{queue.name}"
+
 
 ACTORS: dict[str, Actor] = {}
 

@@ -15,7 +15,8 @@ import uvloop
 from domain.generations import batches, engines
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.email import EmailChannel
-from queue_config import serving
+from domain.webhooks.lanes import SlowEndpoints
+from queue_config import queues, serving
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
@@ -138,10 +139,13 @@ def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Work
 
 
 def declare(broker: MessageBroker, group: Group, run: Callable[[Queue, Sequence[int]], Awaitable[None]]) -> None:
-    """One Dramatiq actor for each of ours; a message's only argument is its task ids."""
-    for name, actor in actors_of(group).items():
-        taken = functools.partial(run, actor.queue)
-        dramatiq.actor(taken, actor_name=name, queue_name=actor.queue.name, broker=broker)  # type: ignore[call-overload]
+    """One Dramatiq actor for each of ours and each queue that its tasks may travel in; a message's only argument is its
+    task ids.
+    """
+    for actor in actors_of(group).values():
+        for queue in queues.lanes_of(actor.queue):
+            taken, name = functools.partial(run, queue), actor.name_in(queue)
+            dramatiq.actor(taken, actor_name=name, queue_name=queue.name, broker=broker)  # type: ignore[call-overload]
 
 
 def serve_relay(settings: Settings) -> None:
@@ -201,6 +205,7 @@ async def _tools(settings: Settings, system: SystemDatabase, group: Group) -> As
             describe=describer(urls),
             describe_many=many_describer(urls),
             find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
+            slow_endpoints=SlowEndpoints(system),
         )
     finally:
         await renderers.close()

@@ -48,7 +48,7 @@ _QUOTING_CLASSES: Final = frozenset({"22", "23"})
 
 class Step(msgspec.Struct, frozen=True):
     """What one step did. `messages`: (queue, actor, task ids) of the tasks that are dispatched now; `waiting`: how many
-    of each queue had been dispatched before and were not claimed yet.
+    of each queue had been dispatched before and were not claimed yet; `moved`: tasks that changed their lane instead.
     """
 
     expanded: int
@@ -57,6 +57,7 @@ class Step(msgspec.Struct, frozen=True):
     died: int
     head: int
     waiting: dict[str, int]
+    moved: int
     messages: list[tuple[str, str, list[int]]]
 
 
@@ -152,7 +153,7 @@ class Relay:
                 await duty.carry_out_when_due(connection)
             step = await self._step(connection)
             self._refused, self._rest_seconds = None, FIRST_REST
-            if step.expanded < EVENTS_PER_STEP:
+            if step.expanded < EVENTS_PER_STEP and not step.moved:
                 await self._pause(self._settings.relay_sweep)
 
     def _duties(self) -> Sequence["Duty"]:
@@ -236,7 +237,12 @@ def arguments(settings: Settings) -> Arguments:
 
 
 def _sizes(windows: Iterable[Window]) -> str:
-    return _json([{"queue": each.queue.name, "size": each.size, "capped": each.queue.capped} for each in windows])
+    return _json(
+        [
+            {"queue": each.queue.name, "size": each.size, "capped": each.queue.capped, "lane": each.queue.lane}
+            for each in windows
+        ]
+    )
 
 
 def read_step(row: asyncpg.Record) -> Step:
@@ -246,10 +252,10 @@ def read_step(row: asyncpg.Record) -> Step:
 
 def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
     for queue, actor, ids in step.messages:
-        size = queues.BY_NAME[queue].tasks_per_message
+        size, name = queues.BY_NAME[queue].tasks_per_message, ACTORS[actor].name_in(queues.BY_NAME[queue])
         for start in range(0, len(ids), size):
             chunk = ids[start : start + size]
-            yield dramatiq.Message(queue_name=queue, actor_name=actor, args=(chunk,), kwargs={}, options={})
+            yield dramatiq.Message(queue_name=queue, actor_name=name, args=(chunk,), kwargs={}, options={})
 
 
 def _passes(error: asyncpg.PostgresError) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from domain.generations.results import FindImage
 from domain.notifications.channels.base import Channel
 from domain.tasks.outcomes import Describe, DescribeMany
+from domain.webhooks.lanes import SlowEndpoints
 from runtime.children import ChildPool
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
@@ -30,6 +31,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     describe: Describe
     describe_many: DescribeMany
     find_image: FindImage
+    slow_endpoints: SlowEndpoints
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with its tools filled in."""

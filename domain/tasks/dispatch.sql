@@ -8,11 +8,15 @@
 --
 -- The organizations are found by a loose index scan (ix_tasks_ready), so a long backlog is never read, and what is not
 -- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
-create function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean)
+-- With p_lane {other, slow, struggling} the queue is one of two lanes: of the tasks whose turn it is, those that belong in
+-- the other one are moved there, as they are, and are not sent; they come back without an actor.
+create function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean, p_lane jsonb)
 returns table (actor text, ids bigint[])
 language plpgsql as $$
 declare
     organizations text[];
+    picked bigint[];
+    astray bigint[];
 begin
     if p_free <= 0 then
         return;
@@ -36,7 +40,6 @@ begin
     if organizations is null then
         return;
     end if;
-    return query
     with held as (
         select t.organization_id, count(*) as tasks from tasks t
         where p_capped and t.state in ('dispatched', 'running') and t.queue = p_queue group by t.organization_id
@@ -79,20 +82,33 @@ begin
         union all
         select 'org_system', p_queue, max(s.first + (s.tasks - 1) / s.weight) from served s having count(*) > 0
         on conflict on constraint pk_queue_turns do update set turn = excluded.turn
-    ), marked as (
-        update tasks t set state = 'dispatched', dispatched_at = now() where t.id = any (array(select c.id from chosen c))
+    )
+    select array_agg(c.id) into picked from chosen c;
+
+    if p_lane is not null and picked is not null then
+        execute format('select array_agg(p.id) from unnest($1) as p (id) where (p.id in (select %I($1))) <> $2', p_lane ->> 'struggling')
+        into astray using picked, (p_lane ->> 'slow')::boolean;
+        if astray is not null then
+            update tasks t set queue = p_lane ->> 'other' where t.id = any (astray);
+            return query select null::text, astray;
+        end if;
+    end if;
+    return query
+    with marked as (
+        update tasks t set state = 'dispatched', dispatched_at = now()
+        where t.id = any (picked) and (astray is null or t.id <> all (astray))
         returning t.actor, t.id
     )
     select m.actor, array_agg(m.id order by m.id) from marked m group by m.actor;
 end
 $$;
 
--- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped}. `waiting` are the
--- tasks of each queue that had been dispatched before, and that nobody has claimed yet.
+-- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped, lane}. `waiting` are
+-- the tasks of each queue that had been dispatched before, and that nobody has claimed yet; `moved` went to another lane.
 create function relay_step(
     p_types text[], p_reactions jsonb, p_actors text[], p_queues jsonb, p_limit integer, p_unclaimed interval,
     out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint,
-    out waiting jsonb, out messages jsonb
+    out waiting jsonb, out moved integer, out messages jsonb
 )
 language plpgsql as $$
 begin
@@ -102,9 +118,11 @@ begin
     select e.expanded, e.set_aside into expanded, set_aside from expand_events(p_types, p_reactions, p_limit) e;
     select jsonb_object_agg(q.queue, (select count(*) from tasks t where t.state = 'dispatched' and t.queue = q.queue))
     into waiting from jsonb_to_recordset(p_queues) as q (queue text);
-    select coalesce(jsonb_agg(jsonb_build_array(q.queue, d.actor, d.ids)), '[]') into messages
-    from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean)
-    cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped) d;
+    select coalesce(jsonb_agg(jsonb_build_array(q.queue, d.actor, d.ids)) filter (where d.actor is not null), '[]'),
+        coalesce(sum(cardinality(d.ids)) filter (where d.actor is null), 0)
+    into messages, moved
+    from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean, lane jsonb)
+    cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped, q.lane) d;
     head := coalesce((select f.position from feed f order by f.position desc limit 1), 0);
 end
 $$;

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from domain.tasks.outcomes import DescribeMany, Done, Outcome, Task
-from domain.webhooks import deliveries, payloads, transport
+from domain.webhooks import deliveries, lanes, payloads, transport
 from domain.webhooks.deliveries import Plan, Tried
 from runtime import ids
 from runtime.database import SystemDatabase
@@ -38,11 +38,12 @@ async def prepare(system: SystemDatabase, tasks: Sequence[Task], *, describe_man
 
 
 def fits(plan: Plan, outcome: Outcome) -> bool:
-    """Whether `record` is for this end: it arrived, and the endpoint was not failing before."""
+    """Whether `record` is for this end: it arrived, and there is nothing new to be said of the endpoint."""
     return (
         isinstance(outcome, Done)
         and outcome.result.result.outcome is transport.Outcome.DELIVERED
         and plan.failing_since is None
+        and (plan.slow_since is not None) == lanes.is_slow(outcome.result.result.duration_ms)
     )
 
 
@@ -83,6 +84,7 @@ def _plan(task: Task, row: asyncpg.Record, bodies: Bodies) -> Plan | None:
         body=body,
         tries=task.attempts,
         failing_since=row["failing_since"],
+        slow_since=row["slow_since"],
         traceparent=task.traceparent,
     )
 

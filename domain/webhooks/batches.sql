@@ -5,11 +5,11 @@
 create function load_deliveries(p_organizations text[], p_events text[], p_endpoints text[])
 returns table (
     organization_id text, id text, event_id text, endpoint_id text, body bytea, url text, secret bytea,
-    previous_secret bytea, previous_secret_until timestamptz, failing_since timestamptz
+    previous_secret bytea, previous_secret_until timestamptz, failing_since timestamptz, slow_since timestamptz
 )
 language sql stable as $$
     select d.organization_id, d.id, d.event_id, d.endpoint_id, d.body, w.url, w.secret, w.previous_secret,
-        w.previous_secret_until, w.failing_since
+        w.previous_secret_until, w.failing_since, w.slow_since
     from unnest(p_organizations, p_events, p_endpoints) as wanted (organization_id, event_id, endpoint_id)
     join deliveries d on (d.organization_id, d.event_id, d.endpoint_id)
         = (wanted.organization_id, wanted.event_id, wanted.endpoint_id)

@@ -16,8 +16,9 @@ from domain.tasks.dead_letters import DeadLetter
 from domain.tasks.events import TaskDied
 from domain.tasks.models import TaskRow
 from domain.tasks.outcomes import Describe, Done, Outcome, Retry, Snooze, Task
-from domain.webhooks import backoff, endpoints, events, payloads, signing, transport
+from domain.webhooks import backoff, endpoints, events, lanes, payloads, signing, transport
 from domain.webhooks.errors import DeliveryNotFound, DeliveryPending, EndpointDisabled
+from domain.webhooks.lanes import SlowEndpoints
 from domain.webhooks.models import Delivery, DeliveryAttempt, WebhookEndpoint
 from runtime import clock, failpoints, ids
 from runtime.database import Transaction
@@ -56,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     tries: int
     failing_since: datetime | None
+    slow_since: datetime | None
     traceparent: str | None
 
 
@@ -84,11 +86,14 @@ async def prepare(tx: Transaction, task: Task, *, describe: Describe) -> Plan | 
         body=row.body or await _build(tx, task, row, describe),
         tries=task.attempts,
         failing_since=row.failing_since,
+        slow_since=row.slow_since,
         traceparent=task.traceparent,
     )
 
 
-async def send(plan: Plan, *, outbound: Outbound, keyring: Keyring, settings: Settings) -> Outcome:
+async def send(
+    plan: Plan, *, outbound: Outbound, keyring: Keyring, settings: Settings, slow_endpoints: SlowEndpoints
+) -> Outcome:
     """One attempt, signed now with all secrets that are valid now."""
     context = endpoints.context(plan.organization_id, plan.endpoint_id)
     secrets = [keyring.decrypt(secret, context=context).decode() for secret in plan.secrets]
@@ -97,9 +102,10 @@ async def send(plan: Plan, *, outbound: Outbound, keyring: Keyring, settings: Se
         headers = signing.sign(secrets, plan.message_id, started_at, plan.body)
         if traceparent := tracing.current_traceparent() or plan.traceparent:
             headers["traceparent"] = traceparent
-        result = await transport.send(
-            outbound, url=plan.url, headers=headers, body=plan.body, timeout=settings.webhook_timeout
-        )
+        with slow_endpoints.watching(plan.organization_id, plan.endpoint_id):
+            result = await transport.send(
+                outbound, url=plan.url, headers=headers, body=plan.body, timeout=settings.webhook_timeout
+            )
     ATTEMPTS.labels(result.outcome.value).inc()
     ATTEMPT_SECONDS.observe(result.duration_ms / 1000)
     if result.outcome is transport.Outcome.DELIVERED:
@@ -208,6 +214,7 @@ def _delivery_and_endpoint(task: Task) -> Select[*tuple[Any, ...]]:
             WebhookEndpoint.previous_secret,
             WebhookEndpoint.previous_secret_until,
             WebhookEndpoint.failing_since,
+            WebhookEndpoint.slow_since,
         )
         .join(WebhookEndpoint, _SAME_ENDPOINT)
         .where(Delivery.organization_id == task.organization_id, *_of_task(task))
@@ -311,6 +318,9 @@ async def _judge_endpoint(tx: Transaction, plan: Plan, tried: Tried, cause: log.
     elif tried.result.outcome is transport.Outcome.DELIVERED:
         if since is not None:
             await endpoints.mark_failing(tx, organization, endpoint_id, None)
+        slow = lanes.is_slow(tried.result.duration_ms)
+        if slow != (plan.slow_since is not None):
+            await endpoints.mark_slow(tx, organization, endpoint_id, tried.started_at if slow else None)
     elif since is None:
         await endpoints.mark_failing(tx, organization, endpoint_id, tried.started_at)
     elif last and tried.started_at - since >= PATIENCE:

@@ -152,7 +152,8 @@ async def change(
         return _of_row(before)
     fields = sorted(changed)
     if "status" in changed:
-        changed |= {"disabled_reason": "caller" if wanted.status == "disabled" else None, "failing_since": None}
+        reason = "caller" if wanted.status == "disabled" else None
+        changed |= {"disabled_reason": reason, "failing_since": None, "slow_since": None}
     return await _change(tx, organization, endpoint_id, changed, fields=fields)
 
 
@@ -221,6 +222,11 @@ async def mark_failing(tx: Transaction, organization: str, endpoint_id: str, sin
     changes = known.is_not(None) if since is None else known.is_(None)
     statement = update(WebhookEndpoint).where(*_named(organization, endpoint_id), changes)
     await tx.execute(statement.values(failing_since=since))
+
+
+async def mark_slow(tx: Transaction, organization: str, endpoint_id: str, since: datetime | None) -> None:
+    """None: its last attempt was quick. No change of the customer's either."""
+    await tx.execute(update(WebhookEndpoint).where(*_named(organization, endpoint_id)).values(slow_since=since))
 
 
 async def _lock(tx: Transaction, organization: str, endpoint_id: str) -> Row[*tuple[Any, ...]]:

@@ -35,6 +35,8 @@ class WebhookEndpoint(Base):
     """caller, gone (it answered 410) or failing (nothing got through for days)."""
     failing_since: Mapped[datetime | None]
     """The first failed attempt after the last one that got through."""
+    slow_since: Mapped[datetime | None]
+    """An attempt took too long for the common lane, and none has been quicker since."""
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None]

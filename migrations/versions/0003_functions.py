@@ -16,6 +16,7 @@ FILES = (
     "domain/events/ids.sql",
     "domain/events/feed.sql",
     "domain/webhooks/targets.sql",
+    "domain/webhooks/lanes.sql",
     "domain/notifications/targets.sql",
     "domain/tasks/expansion.sql",
     "domain/tasks/owners.sql",
@@ -43,7 +44,7 @@ FOR_SYSTEM = (
     "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
     "keep_bodies", "record_deliveries", "mail_targets", "draw_owner_number", "lost_owners", "note_deaths",
-    "recover_orphans", "organization_shares",
+    "recover_orphans", "organization_shares", "struggling_deliveries", "mark_endpoint_slow",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

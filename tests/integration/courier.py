@@ -16,6 +16,7 @@ from domain.events.base import Event
 from domain.generations.events import GenerationCancelled
 from domain.webhooks import endpoints
 from domain.webhooks.endpoints import Draft, Unveiled
+from domain.webhooks.lanes import SlowEndpoints
 from runtime import outbound
 from runtime.database import Database, Reader, SystemDatabase
 from runtime.encryption import Keyring
@@ -76,14 +77,20 @@ class Courier:
 
     async def carry(self) -> int:
         """Events become tasks, and all that are due are tried; how many were."""
-        row = await self.system.call(
-            "select * from relay_step($1, $2, $3, $4, $5, $6)", *relay.arguments(self.settings)
-        )
-        executor = Executor(self.database, self.system, self._tools(), ACTORS, lease=timedelta(seconds=10))
-        messages = row["messages"]  # type: ignore[index]
-        for _queue, _actor, ids in messages:
+        step = await self.step()
+        while step.moved and not step.messages:
+            step = await self.step()
+        executor = self.executor()
+        for _queue, _actor, ids in step.messages:
             await executor.run(ids)
-        return sum(len(ids) for _queue, _actor, ids in messages)
+        return sum(len(ids) for _queue, _actor, ids in step.messages)
+
+    async def step(self) -> relay.Step:
+        row = await self.system.call(relay.STEP, *relay.arguments(self.settings))
+        return msgspec.convert(dict(row or {}), relay.Step)
+
+    def executor(self) -> Executor:
+        return Executor(self.database, self.system, self._tools(), ACTORS, lease=timedelta(seconds=10))
 
     async def deliver(self) -> None:
         """Until nothing is due any more, reactions to what was recorded included."""
@@ -135,6 +142,7 @@ class Courier:
             describe=self.describe,
             describe_many=self.describe_many,
             find_image=unused,
+            slow_endpoints=SlowEndpoints(self.system),
         )
 
 

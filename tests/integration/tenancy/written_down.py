@@ -68,7 +68,8 @@ APP_CALLS: Final = {
 SYSTEM_CALLS: Final = {
     "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "draw_owner_number", "expand_batch",
     "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries",
-    "lost_owners", "mail_targets", "new_id", "note_deaths", "organization_shares", "prune_ended",
-    "record_deliveries", "record_images", "recover_orphans", "recover_tasks", "relay_step", "renew_leases",
-    "sample_events", "sample_ledger", "start_generations", "touch_keys", "webhook_targets",
+    "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "organization_shares",
+    "prune_ended", "record_deliveries", "record_images", "recover_orphans", "recover_tasks", "relay_step",
+    "renew_leases", "sample_events", "sample_ledger", "start_generations", "struggling_deliveries", "touch_keys",
+    "webhook_targets",
 }  # fmt: skip

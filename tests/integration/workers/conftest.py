@@ -16,6 +16,7 @@ from domain.generations import acceptance, batches, engines
 from domain.generations.acceptance import Request
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.fake import FakeChannel
+from domain.webhooks.lanes import SlowEndpoints
 from runtime import database as runtime_database
 from runtime import outbound
 from runtime.batching import Batcher
@@ -79,7 +80,7 @@ class Spine:
             step = await self.step()
             messages = [ids for _, _, ids in step.messages] + self.waiting
             self.waiting = []
-            if not messages and not step.expanded:
+            if not messages and not step.expanded and not step.moved:
                 return
             await asyncio.gather(*(self.executor.run(ids) for ids in messages))
         raise AssertionError("the spine does not come to rest")
@@ -128,6 +129,7 @@ async def spine(
         describe=describer(urls),
         describe_many=many_describer(urls),
         find_image=Batcher(partial(batches.find, system), largest=8),
+        slow_endpoints=SlowEndpoints(system),
     )
     connection = await runtime_database.connect(settings.database_system_url, name="test-relay")
     organization = await make_organization(notify_email="someone@customer.example")

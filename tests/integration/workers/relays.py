@@ -11,6 +11,7 @@ from queue_config import queues
 from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
 from queue_config.stub_broker import StubBroker
+from tests.integration.courier import Courier
 from tests.integration.workers.conftest import Spine
 from workers.relay import Relay
 
@@ -30,7 +31,7 @@ class Recording(StubBroker):
 
 
 @contextlib.asynccontextmanager
-async def running(spine: Spine, broker: MessageBroker) -> AsyncIterator[Relay]:
+async def running(spine: Spine | Courier, broker: MessageBroker) -> AsyncIterator[Relay]:
     made = Relay(spine.settings, broker)
     task = asyncio.create_task(made.run())
     try:

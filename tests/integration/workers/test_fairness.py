@@ -142,6 +142,6 @@ async def test_what_is_not_due_takes_no_share_and_is_not_read(workers: Workers) 
 
 async def _buffers(connection: asyncpg.Connection, window: int) -> int:
     """Pages that one dispatch looks at."""
-    call = f"select * from dispatch_queue('images', array['{RENDER}'], {window}, true)"
+    call = f"select * from dispatch_queue('images', array['{RENDER}'], {window}, true, null)"
     [plan] = msgspec.json.decode(await connection.fetchval(f"explain (analyze, buffers, format json) {call}"))
     return int(plan["Plan"]["Shared Hit Blocks"])
