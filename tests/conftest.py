@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ import structlog
 
 from bench.rabbitmq_server import MissingPackageError, RabbitmqServer
 from migrations import roles, upgrade
+from queue_config.errors import BrokerUnavailableError
+from queue_config.queues import QUEUES
+from queue_config.rabbitmq_broker import RabbitmqBroker
 from runtime.database import Database, SystemDatabase
 from runtime.services import EmbeddedServices
 from runtime.settings import Secret, Settings
@@ -56,7 +61,7 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitmqServer]:
+def rabbitmq_server() -> Iterator[RabbitmqServer]:
     """Running, with whatever the last test has left in its queues; who harms it mends it."""
     with tempfile.TemporaryDirectory(prefix="atelier-", dir=quickest_place()) as folder:
         try:
@@ -66,6 +71,31 @@ def rabbitmq() -> Iterator[RabbitmqServer]:
         server.start()
         yield server
         server.close()
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server: RabbitmqServer) -> RabbitmqServer:
+    """With empty queues that can be used. A server that a test has killed may come back with a queue that has no leader
+    for minutes; such a one starts over with nothing, so that one test's harm is not every test's.
+    """
+    if not _queues_serve(rabbitmq_server):
+        rabbitmq_server.kill()
+        rabbitmq_server.forget()
+        rabbitmq_server.start()
+    return rabbitmq_server
+
+
+def _queues_serve(server: RabbitmqServer) -> bool:
+    broker = RabbitmqBroker(server.url, QUEUES)
+    try:
+        for _ in range(10):
+            with contextlib.suppress(BrokerUnavailableError):
+                broker.flush_all()
+                return True
+            time.sleep(0.5)
+        return False
+    finally:
+        broker.close()
 
 
 def quickest_place() -> Path | None:

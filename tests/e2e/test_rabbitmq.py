@@ -21,14 +21,14 @@ from tests.e2e.running import Command, Up
 
 
 @pytest.fixture(scope="module")
-def up(rabbitmq: RabbitmqServer) -> Iterator[Up]:
+def up(rabbitmq_server: RabbitmqServer) -> Iterator[Up]:
     """In place of the one on Redis."""
-    broker = RabbitmqBroker(rabbitmq.url, QUEUES)
+    broker = RabbitmqBroker(rabbitmq_server.url, QUEUES)
     broker.flush_all()
     broker.close()
     folder = Path(tempfile.mkdtemp(prefix="atelier-", dir=quickest_place()))
     own = {"dispatched_timeout": LOST_AFTER, "lease_seconds": "3"}
-    started = Up(folder, broker="rabbitmq", rabbitmq_url=rabbitmq.url, **own)
+    started = Up(folder, broker="rabbitmq", rabbitmq_url=rabbitmq_server.url, **own)
     try:
         started.wait_until_ready()
         yield started
@@ -67,15 +67,15 @@ async def test_killed_workers_lose_nothing(up: Up, customer: Customer) -> None:
 
 
 async def test_a_rabbitmq_that_is_killed_and_comes_back_empty_costs_nothing(
-    up: Up, customer: Customer, rabbitmq: RabbitmqServer
+    up: Up, customer: Customer, rabbitmq_server: RabbitmqServer
 ) -> None:
     living = {name: up.contract.pids[name] for name in ("relay", "worker-images", "worker-io")}
     generations = await customer.post_many(30)
-    rabbitmq.kill()
+    rabbitmq_server.kill()
     generations += await customer.post_many(10)
-    rabbitmq.forget()
-    rabbitmq.launch()
-    await asyncio.to_thread(rabbitmq.wait_until_ready)
+    rabbitmq_server.forget()
+    rabbitmq_server.launch()
+    await asyncio.to_thread(rabbitmq_server.wait_until_ready)
     generations += await customer.post_many(10)
     await customer.wait_until_done(generations)
     await customer.check(generations)
@@ -83,25 +83,25 @@ async def test_a_rabbitmq_that_is_killed_and_comes_back_empty_costs_nothing(
 
 
 async def test_while_rabbitmq_does_not_answer_everything_is_accepted_and_done_later(
-    customer: Customer, rabbitmq: RabbitmqServer
+    customer: Customer, rabbitmq_server: RabbitmqServer
 ) -> None:
-    rabbitmq.send(signal.SIGSTOP)
+    rabbitmq_server.send(signal.SIGSTOP)
     try:
         generations = []
         for _ in range(3):
             generations += await customer.post_many(10)
             await asyncio.sleep(0.5)
     finally:
-        rabbitmq.send(signal.SIGCONT)
+        rabbitmq_server.send(signal.SIGCONT)
     await customer.wait_until_done(generations)
     await customer.check(generations)
 
 
-def test_it_is_proven_as_on_redis(rabbitmq: RabbitmqServer, tmp_path: Path) -> None:
+def test_it_is_proven_as_on_redis(rabbitmq_server: RabbitmqServer, tmp_path: Path) -> None:
     """In a virtual host of its own: two installations may not share their queues."""
-    rabbitmq.control("add_vhost", "prove")
-    rabbitmq.control("set_permissions", "-p", "prove", "guest", ".*", ".*", ".*")
-    url = f"{rabbitmq.url}prove"
+    rabbitmq_server.control("add_vhost", "prove")
+    rabbitmq_server.control("set_permissions", "-p", "prove", "guest", ".*", ".*", ".*")
+    url = f"{rabbitmq_server.url}prove"
     proof = Command(tmp_path, "prove", "--images", "30", "--configured-broker", broker="rabbitmq", rabbitmq_url=url)
     assert proof.wait(110) == 0, proof.output
     assert "wiped RabbitMQ" in proof.output

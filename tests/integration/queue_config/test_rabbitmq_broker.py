@@ -106,7 +106,7 @@ def test_what_was_confirmed_outlives_a_kill_and_the_worker_takes_on(
         rabbitmq.start()
     send_when_possible(broker, message("tsk_1"))
     wait_until(lambda: recorder.seen == ["tsk_1"])
-    mail = next(broker.consume("mail", timeout=5_000))
+    mail = next(broker.consume("mail", timeout=60_000))
     assert mail is not None
     assert mail.args == (["tsk_mail"],)
 
