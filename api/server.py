@@ -17,6 +17,7 @@ from api.app import create_app
 from api.dependencies import Resources
 from api.operator.app import create_operator_app
 from domain.files import inspection
+from domain.generations.backpressure import Backpressure
 from domain.generations.reception import Reception
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
@@ -141,11 +142,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         cleanup.push_async_callback(inspectors.close)
         scratch = settings.data_dir / "scratch"
         await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
+        backpressure = Backpressure()
+        await cleanup.enter_async_context(backpressure.kept_fresh(system))
         hub = await cleanup.enter_async_context(Hub(_feed_of(system)).running(settings))
         yield Resources(
             settings=settings,
             database=database,
-            reception=Reception(database),
+            reception=Reception(database, backpressure),
             system=system,
             store=build_store(settings),
             urls=ObjectUrls(

@@ -105,6 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a worker that is frozen or cut off keeps a task; a killed one is noticed in a second."""
     dispatched_timeout: float = 5.0
     """After how long a message that no worker took up is sent again."""
+    backlog_seconds: float = 120.0
+    """New images are refused with 503 while one waits for so long for its organization's next turn. 0: never."""
+    organization_backlog_seconds: float = 600.0
+    """An organization's new images are refused with 429 while its oldest one waits for so long. 0: never."""
     relay_sweep: float = 0.2
     """How often the relay looks for work when no nudge comes."""
     task_retention_days: int = 7

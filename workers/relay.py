@@ -18,8 +18,9 @@ from queue_config.errors import BrokerUnavailableError
 from runtime import clock, database, failpoints, wakeups
 from runtime.settings import Settings
 from runtime.telemetry import logs, statements
-from workers import measuring, orphans, reactions
+from workers import backpressure, measuring, orphans, reactions
 from workers.actor import ACTORS
+from workers.backpressure import Backpressure
 from workers.orphans import Orphans
 from workers.windows import Window
 
@@ -161,6 +162,7 @@ class Relay:
         return (
             Duty(orphans.LOOK_SECONDS, Orphans().look),
             Duty(SAMPLE_SECONDS, measuring.sample),
+            Duty(backpressure.LOOK_SECONDS, Backpressure(self._settings).look),
             Duty(PRUNE_SECONDS, self._prune),
         )
 

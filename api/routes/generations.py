@@ -22,7 +22,14 @@ from api.requests import Request
 from api.responses import Ready
 from domain.api_keys.keys import Caller
 from domain.generations import acceptance, lifecycle, reading
-from domain.generations.errors import EngineUnknown, GenerationNotFound, GenerationOver, RequestInvalid
+from domain.generations.errors import (
+    EngineUnknown,
+    GenerationNotFound,
+    GenerationOver,
+    InstallationBacklogged,
+    OrganizationBacklogged,
+    RequestInvalid,
+)
 from domain.generations.models import OPEN
 from domain.generations.views import GenerationView, Status
 from domain.idempotency.keys import Key
@@ -97,7 +104,14 @@ async def _wanted(
     "with the generation at its end, or 202 when it takes longer.",
     response_headers=[ResponseHeader("Location", description="Where the generation is.", documentation_only=True)],
     responses=answers.creating(
-        InsufficientCredits, EngineUnknown, RequestInvalid, TemplateNotFound, InputInvalid, OutputInvalid
+        InsufficientCredits,
+        EngineUnknown,
+        RequestInvalid,
+        TemplateNotFound,
+        InputInvalid,
+        OutputInvalid,
+        OrganizationBacklogged,
+        InstallationBacklogged,
     ),
 )
 async def accept(request: Request) -> Response[GenerationView]:

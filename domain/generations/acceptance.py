@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import asyncpg
 import msgspec
+from sqlalchemy import select
 
 from domain.errors import DomainError, FieldError
 from domain.generations import errors, views
@@ -13,6 +14,7 @@ from domain.generations.engines import template as template_engine
 from domain.generations.views import GenerationView
 from domain.idempotency.errors import KeyBusy, KeyReused
 from domain.idempotency.keys import Key
+from domain.idempotency.models import IdempotencyKey
 from domain.subscriptions import credits
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
@@ -160,6 +162,20 @@ async def accept_drafts(database: Database, organization: str, drafts: Sequence[
     ]
 
 
+async def replay(database: Database, organization: str, key: Key) -> Accepted | None:
+    """The answer that was given under this key before. Raises KeyReused."""
+    kept = select(IdempotencyKey.fingerprint, IdempotencyKey.body).where(
+        IdempotencyKey.organization_id == organization, IdempotencyKey.scope == key.scope, IdempotencyKey.key == key.key
+    )
+    async with database.read_only(organization) as tx:
+        row = (await tx.execute(kept)).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != key.fingerprint:
+        raise KeyReused
+    return Accepted(row.body, replayed=True)
+
+
 def refusal(error: asyncpg.PostgresError) -> DomainError | None:
     """What the function says to the caller; None for a fault."""
     if error.sqlstate == "AT402":
@@ -206,12 +222,16 @@ def _check_metadata(metadata: Metadata) -> None:
         raise errors.RequestInvalid("metadata is too large", fields=(FieldError("/metadata", text),))
 
 
+def is_scheduled(request: Request) -> bool:
+    """For a later time."""
+    return request.run_at is not None and request.run_at > clock.product()
+
+
 def _answer(checked: Checked, now: datetime) -> GenerationView:
     request = checked.request
-    later = request.run_at is not None and request.run_at > clock.product()
     return GenerationView(
         id=ids.new("gen"),
-        status="scheduled" if later else "queued",
+        status="scheduled" if is_scheduled(request) else "queued",
         engine=request.engine,
         template=checked.template,
         input=checked.input,

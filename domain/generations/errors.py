@@ -1,6 +1,6 @@
 """Refusals about generations."""
 
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound, RateLimited, Unavailable
 
 
 class GenerationNotFound(NotFound):
@@ -31,3 +31,15 @@ class RequestInvalid(Invalid):
     """The request does not fit."""
 
     code = "generation_invalid"
+
+
+class OrganizationBacklogged(RateLimited):
+    """Too much of this organization's work is waiting already; try again later."""
+
+    code = "organization_backlogged"
+
+
+class InstallationBacklogged(Unavailable):
+    """More is waiting than can be done in time; try again later."""
+
+    code = "installation_backlogged"

@@ -11,6 +11,7 @@ import asyncpg
 
 from domain.generations import acceptance
 from domain.generations.acceptance import Accepted, Checked, Draft
+from domain.generations.backpressure import Backpressure
 from domain.idempotency.keys import Key
 from runtime.batching import Batcher
 from runtime.database import Database
@@ -23,8 +24,9 @@ TOGETHER = metrics.counter("atelier_accepts_total", "Accepted generations, by ho
 class Reception:
     """Lives on the event loop of the API."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, backpressure: Backpressure) -> None:
         self._database = database
+        self._backpressure = backpressure
         self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
 
     async def accept(
@@ -36,7 +38,15 @@ class Reception:
         traceparent: str | None,
         api_key: str | None = None,
     ) -> Accepted:
-        """Raises what `acceptance.accept` raises."""
+        """Raises what `acceptance.accept` raises; and InstallationBacklogged, OrganizationBacklogged, but neither for
+        what is to be done later, nor for what has been accepted already.
+        """
+        refused = self._backpressure.refusal(organization)
+        if refused is not None and not acceptance.is_scheduled(checked.request):
+            before = await acceptance.replay(self._database, organization, key) if key else None
+            if before is None:
+                raise refused
+            return before
         draft = acceptance.draft(checked, key=key, traceparent=traceparent, api_key=api_key)
         batcher = self._batchers.get(organization)
         if batcher is None:

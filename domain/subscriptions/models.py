@@ -33,6 +33,8 @@ class Plan(Base):
     """The share of busy workers that it gives, against other plans' weights."""
     images_at_once: Mapped[int]
     """How many images of an organization may be on their way to a worker and with one."""
+    images_queued: Mapped[int]
+    """How many images of an organization may wait."""
 
 
 class CreditAccount(Base):

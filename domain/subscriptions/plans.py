@@ -12,7 +12,7 @@ from runtime.database import Reader, SystemTransaction
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     """`weight` is the share of busy workers, against other plans' weights; `images_at_once` how many images of one
-    organization are made at a time, at most.
+    organization are made at a time, `images_queued` how many may wait, at most.
     """
 
     id: str
@@ -22,6 +22,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     reuse_is_free: bool
     weight: int
     images_at_once: int
+    images_queued: int
 
 
 async def catalogue(tx: Reader | SystemTransaction) -> list[PlanView]:
@@ -36,6 +37,7 @@ async def catalogue(tx: Reader | SystemTransaction) -> list[PlanView]:
             reuse_is_free=row.reuse_is_free,
             weight=row.weight,
             images_at_once=row.images_at_once,
+            images_queued=row.images_queued,
         )
         for row in rows
     ]

@@ -78,6 +78,18 @@ class TaskRow(Base):
     )
 
 
+class Backlog(Base):
+    """An organization that has too much waiting (`backlogs.sql`); of `org_system`: the whole installation has."""
+
+    __tablename__ = "backlogs"
+
+    organization_id: Mapped[OrganizationKey]
+    seconds: Mapped[float] = mapped_column(Double)
+    measured_at: Mapped[datetime]
+
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+
 class QueueTurn(Base):
     """How far an organization has come in a queue (`dispatch.sql`). Unlogged: after a crash all begin anew together."""
 

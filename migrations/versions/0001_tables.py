@@ -29,6 +29,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_audit_entries")),
     )
     op.create_table(
+        "backlogs",
+        sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("measured_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", name=op.f("pk_backlogs")),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_table(
         "events",
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
         sa.Column("id", sa.String(length=64, collation="C"), nullable=False),
@@ -110,6 +118,7 @@ def upgrade() -> None:
         sa.Column("reuse_is_free", sa.Boolean(), nullable=False),
         sa.Column("weight", sa.SmallInteger(), nullable=False),
         sa.Column("images_at_once", sa.Integer(), nullable=False),
+        sa.Column("images_queued", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_plans")),
     )
     op.create_table(

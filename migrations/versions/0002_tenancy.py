@@ -18,6 +18,7 @@ APP_MAY = {
     "api_keys": "select, insert, update",
     "assets": "select, insert",
     "audit_entries": "select, insert",
+    "backlogs": "",
     "credit_accounts": "select, update",
     "credit_entries": "select, insert",
     "deliveries": "select, insert, update, delete",
@@ -52,11 +53,12 @@ PLAN_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "reuse_is_free": sa.Boolean(),
     "weight": sa.SmallInteger(),
     "images_at_once": sa.Integer(),
+    "images_queued": sa.Integer(),
 }
 PLANS = (
-    ("free", "Free", 100, 0, "USD", True, 1, 32),
-    ("pro", "Pro", 5_000, 29_00, "USD", False, 4, 128),
-    ("scale", "Scale", 100_000, 199_00, "USD", False, 10, 512),
+    ("free", "Free", 100, 0, "USD", True, 1, 32, 1_000),
+    ("pro", "Pro", 5_000, 29_00, "USD", False, 4, 128, 10_000),
+    ("scale", "Scale", 100_000, 199_00, "USD", False, 10, 512, 50_000),
 )
 
 

@@ -23,6 +23,7 @@ FILES = (
     "domain/tasks/recovery.sql",
     "domain/subscriptions/shares.sql",
     "domain/tasks/dispatch.sql",
+    "domain/tasks/backlogs.sql",
     "domain/tasks/claims.sql",
     "domain/generations/accept.sql",
     "domain/generations/accept_many.sql",
@@ -45,6 +46,7 @@ FOR_SYSTEM = (
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
     "keep_bodies", "record_deliveries", "mail_targets", "draw_owner_number", "lost_owners", "note_deaths",
     "recover_orphans", "organization_shares", "struggling_deliveries", "mark_endpoint_slow",
+    "sample_backlogs", "publish_backlogs", "current_backlogs",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

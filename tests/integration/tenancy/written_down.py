@@ -36,6 +36,7 @@ SYSTEM_MAY: Final = {
     "api_keys": ALL,
     "assets": ALL,
     "audit_entries": "select, insert",
+    "backlogs": ALL,
     "credit_accounts": ALL,
     "credit_entries": "select, insert",
     "deliveries": ALL,
@@ -66,10 +67,10 @@ APP_CALLS: Final = {
     "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
-    "append_task_died", "authenticate_key", "claim_tasks", "dispatch_queue", "draw_owner_number", "expand_batch",
-    "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "load_deliveries",
-    "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "organization_shares",
-    "prune_ended", "record_deliveries", "record_images", "recover_orphans", "recover_tasks", "relay_step",
-    "renew_leases", "sample_events", "sample_ledger", "start_generations", "struggling_deliveries", "touch_keys",
-    "webhook_targets",
+    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_queue",
+    "draw_owner_number", "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks",
+    "keep_bodies", "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths",
+    "organization_shares", "prune_ended", "publish_backlogs", "record_deliveries", "record_images",
+    "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_backlogs", "sample_events",
+    "sample_ledger", "start_generations", "struggling_deliveries", "touch_keys", "webhook_targets",
 }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from domain.generations import acceptance
 from domain.generations.acceptance import Accepted, Request
+from domain.generations.backpressure import Backpressure
 from domain.generations.reception import TOGETHER, Reception
 from domain.idempotency.errors import KeyReused
 from domain.idempotency.keys import Key
@@ -20,7 +21,7 @@ class Desk:
     """Asks as the API does."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.reception = Reception(ledger.database)
+        self.reception = Reception(ledger.database, Backpressure())
         self.organization = ledger.organization
 
     async def ask(self, label: str, *, key: str | None = None, body: bytes = b"x", of: str = "") -> Accepted:
