@@ -10,10 +10,12 @@ from domain.idempotency import models as idempotency
 from domain.notifications import models as notifications
 from domain.subscriptions import models as subscriptions
 from domain.tasks import models as tasks
+from domain.upkeep import models as upkeep
 from domain.webhooks import models as webhooks
 from runtime.orm import Base
 
 MODULES = (
-    accounts, api_keys, audit, events, files, generations, idempotency, notifications, subscriptions, tasks, webhooks,
+    accounts, api_keys, audit, events, files, generations, idempotency, notifications, subscriptions, tasks, upkeep,
+    webhooks,
 )  # fmt: skip
 metadata = Base.metadata

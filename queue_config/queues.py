@@ -57,7 +57,10 @@ WEBHOOKS_SLOW: Final = Queue(
 )  # fmt: skip
 MAIL: Final = Queue("mail", "io", priority=20, tasks_per_message=20, time_limit=60, window=200, share=0.25)
 
-QUEUES: Final = (IMAGES, LIFECYCLE, WEBHOOKS, WEBHOOKS_SLOW, MAIL)
+# What the installation does for itself may take minutes.
+UPKEEP: Final = Queue("upkeep", "io", priority=40, tasks_per_message=1, time_limit=1800, window=2, share=0.1)
+
+QUEUES: Final = (IMAGES, LIFECYCLE, WEBHOOKS, WEBHOOKS_SLOW, MAIL, UPKEEP)
 BY_NAME: Final = {queue.name: queue for queue in QUEUES}
 
 

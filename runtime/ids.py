@@ -4,6 +4,8 @@ They sort by the time they were made, so a primary key is a keyset cursor too. T
 with collation "C". `migrations` carries the same function in SQL (`new_id(prefix)`).
 """
 
+from datetime import datetime
+
 import uuid_utils
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -13,8 +15,16 @@ SYSTEM_ORGANIZATION = "org_system"
 
 
 def new(prefix: str) -> str:
-    number = uuid_utils.uuid7().int
+    return _written(prefix, uuid_utils.uuid7().int)
+
+
+def _written(prefix: str, number: int) -> str:
     return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
+
+
+def earliest(prefix: str, moment: datetime) -> str:
+    """No id that was made at this moment or later is less: for finding rows by their age along their primary key."""
+    return _written(prefix, int(moment.timestamp() * 1000) << 80 | _VERSION_7)
 
 
 def is_id(prefix: str, text: str) -> bool:
@@ -24,3 +34,4 @@ def is_id(prefix: str, text: str) -> bool:
 
 
 _SHIFTS = range(120, -1, -10)
+_VERSION_7 = 7 << 76

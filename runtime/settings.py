@@ -115,6 +115,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long ended tasks are kept (the trail of a generation shows them)."""
     idempotency_retention_hours: int = 72
     """How long the answer to an Idempotency-Key is kept, to be given again."""
+    delivery_retention_days: int = 30
+    """How long deliveries that have ended, with their attempts, and mails are kept. 0: for ever."""
+    event_retention_days: int = 90
+    """How long events are kept, in `GET /v1/events` and for `Last-Event-ID`. 0: for ever."""
     image_workers: int = 0
     """Renders at once in one worker process; 0 takes the number of cores."""
     io_threads: int = 8

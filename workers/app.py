@@ -206,6 +206,7 @@ async def _tools(settings: Settings, system: SystemDatabase, group: Group) -> As
             describe_many=many_describer(urls),
             find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
             slow_endpoints=SlowEndpoints(system),
+            system=system,
         )
     finally:
         await renderers.close()

@@ -15,6 +15,7 @@ from domain.generations.events import (
     GenerationSucceeded,
 )
 from domain.tasks.events import TaskDied
+from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
 from domain.webhooks.events import (
     DeliveryReplayed,
     EndpointChanged,
@@ -24,7 +25,7 @@ from domain.webhooks.events import (
     EndpointTested,
 )
 from workers.actor import Actor
-from workers.actors import generations, notifications, webhooks
+from workers.actors import generations, notifications, upkeep, webhooks
 
 
 class Reaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,9 @@ REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
     EndpointTested: (tell_endpoints,),
     DeliveryReplayed: (to(webhooks.deliver),),
     EndpointDeleted: (to(webhooks.purge),),
+    SweepDue: (to(upkeep.sweep),),
+    RetentionDue: (to(upkeep.prune),),
+    StorageCheckDue: (to(upkeep.check_storage),),
     EndpointCreated: Silent("it hears of what happens from its commit on"),
     EndpointChanged: Silent("each delivery reads its endpoint anew"),
     EndpointDisabled: Silent("its open deliveries fail at their next attempt"),

@@ -15,10 +15,10 @@ import msgspec
 from queue_config import queues
 from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
-from runtime import clock, database, failpoints, wakeups
+from runtime import database, failpoints, wakeups
 from runtime.settings import Settings
 from runtime.telemetry import logs, statements
-from workers import backpressure, measuring, orphans, reactions
+from workers import backpressure, measuring, orphans, reactions, schedule
 from workers.actor import ACTORS
 from workers.backpressure import Backpressure
 from workers.orphans import Orphans
@@ -33,13 +33,9 @@ FROZEN_SECONDS: Final = 5.0
 """A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
-PRUNE_SECONDS: Final = 5.0
-PRUNE_BATCH: Final = 5_000
-"""At most 1,000 rows a second go: more than two cores can make."""
 
 _LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
 STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
-_PRUNE = "select prune_ended($1, $2, $3)"
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _PASSING_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """Of SQLSTATE: the connection, a session that was ended, a deadlock, resources, a lock, an operator, the system."""
@@ -163,7 +159,7 @@ class Relay:
             Duty(orphans.LOOK_SECONDS, Orphans().look),
             Duty(SAMPLE_SECONDS, measuring.sample),
             Duty(backpressure.LOOK_SECONDS, Backpressure(self._settings).look),
-            Duty(PRUNE_SECONDS, self._prune),
+            Duty(schedule.LOOK_SECONDS, schedule.look),
         )
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
@@ -197,12 +193,6 @@ class Relay:
         except BrokerUnavailableError:
             measuring.UNSENT.inc(len(messages))
             log.warning("the broker is away; tasks wait", messages=len(messages))
-
-    async def _prune(self, connection: asyncpg.Connection) -> None:
-        now = clock.machine()
-        tasks_before = now - timedelta(days=self._settings.task_retention_days)
-        keys_before = now - timedelta(hours=self._settings.idempotency_retention_hours)
-        await connection.fetchval(_PRUNE, tasks_before, keys_before, PRUNE_BATCH)
 
     async def _rest(self, seconds: float) -> None:
         """Unlike `_pause`, no nudge shortens it."""

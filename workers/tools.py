@@ -11,6 +11,7 @@ from domain.notifications.channels.base import Channel
 from domain.tasks.outcomes import Describe, DescribeMany
 from domain.webhooks.lanes import SlowEndpoints
 from runtime.children import ChildPool
+from runtime.database import SystemDatabase
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
@@ -32,6 +33,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     describe_many: DescribeMany
     find_image: FindImage
     slow_endpoints: SlowEndpoints
+    system: SystemDatabase
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with its tools filled in."""

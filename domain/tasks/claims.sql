@@ -55,26 +55,3 @@ begin
     return given;
 end
 $$;
-
--- Ended tasks and old idempotency keys go in batches, so that the tables stay small and their cost flat.
-create function prune_ended(p_tasks_before timestamptz, p_keys_before timestamptz, p_limit integer) returns integer
-language plpgsql as $$
-declare
-    tasks_gone integer;
-    keys_gone integer;
-begin
-    with old as (
-        select t.id from tasks t where t.state in ('done', 'cancelled') and t.ended_at < p_tasks_before
-        order by t.ended_at limit p_limit for update skip locked
-    )
-    delete from tasks t using old o where t.id = o.id;
-    get diagnostics tasks_gone = row_count;
-    with old as (
-        select k.organization_id, k.scope, k.key from idempotency_keys k where k.created_at < p_keys_before
-        order by k.created_at limit p_limit for update skip locked
-    )
-    delete from idempotency_keys k using old o where (k.organization_id, k.scope, k.key) = (o.organization_id, o.scope, o.key);
-    get diagnostics keys_gone = row_count;
-    return tasks_gone + keys_gone;
-end
-$$;

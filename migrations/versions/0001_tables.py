@@ -138,6 +138,13 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 50},
     )
     op.create_table(
+        "schedule_ticks",
+        sa.Column("schedule", sa.Text(), nullable=False),
+        sa.Column("tick", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("noted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("schedule", "tick", name=op.f("pk_schedule_ticks")),
+    )
+    op.create_table(
         "set_aside_events",
         sa.Column("event_id", sa.String(length=64, collation="C"), nullable=False),
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),

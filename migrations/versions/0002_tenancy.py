@@ -69,7 +69,7 @@ def upgrade() -> None:
         protect(table, app_may, SYSTEM_MAY.get(table, "select, insert, update, delete"))
     op.execute("grant select on alembic_version to atelier_app, atelier_system")
     op.execute("grant select on plans, product_clock to atelier_app")
-    op.execute("grant select, insert, update, delete on plans, product_clock to atelier_system")
+    op.execute("grant select, insert, update, delete on plans, product_clock, schedule_ticks to atelier_system")
     op.execute("grant usage on sequence feed_position, lease_tokens, owner_numbers to atelier_system")
     op.execute("insert into product_clock default values")
     catalogue = sa.table("plans", *(sa.column(name, kind) for name, kind in PLAN_COLUMNS.items()))

@@ -29,6 +29,9 @@ FILES = (
     "domain/generations/accept_many.sql",
     "domain/generations/batches.sql",
     "domain/webhooks/batches.sql",
+    "domain/upkeep/ticks.sql",
+    "domain/upkeep/retention.sql",
+    "domain/upkeep/storage_check.sql",
     "domain/api_keys/authenticate.sql",
 )
 FOR_APP = (
@@ -42,11 +45,12 @@ FOR_APP = (
 )
 FOR_SYSTEM = (
     "new_id", "webhook_targets", "expand_batch", "expand_events", "append_task_died", "recover_tasks", "dispatch_queue",
-    "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks", "prune_ended",
+    "relay_step", "sample_ledger", "sample_events", "claim_tasks", "renew_leases", "give_back_tasks",
     "authenticate_key", "feed_after", "start_generations", "find_images", "record_images", "load_deliveries",
     "keep_bodies", "record_deliveries", "mail_targets", "draw_owner_number", "lost_owners", "note_deaths",
     "recover_orphans", "organization_shares", "struggling_deliveries", "mark_endpoint_slow",
-    "sample_backlogs", "publish_backlogs", "current_backlogs",
+    "sample_backlogs", "publish_backlogs", "current_backlogs", "schedule_state", "note_ticks", "prune_tasks",
+    "prune_idempotency_keys", "prune_deliveries", "prune_notifications", "prune_log", "prune_ticks", "sample_assets",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

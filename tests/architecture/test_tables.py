@@ -9,6 +9,7 @@ from runtime.orm import ORGANIZATION
 INSTALLATION = {
     "plans": "the catalogue: the same for every organization",
     "product_clock": "one row: how far the product's time is ahead",
+    "schedule_ticks": "what the installation does by the clock",
 }
 
 

@@ -143,6 +143,7 @@ class Courier:
             describe_many=self.describe_many,
             find_image=unused,
             slow_endpoints=SlowEndpoints(self.system),
+            system=self.system,
         )
 
 

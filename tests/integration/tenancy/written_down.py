@@ -4,7 +4,7 @@ with its owner's powers is a decision, and is written here with the migration th
 
 from typing import Final
 
-INSTALLATION: Final = {"alembic_version", "plans", "product_clock"}
+INSTALLATION: Final = {"alembic_version", "plans", "product_clock", "schedule_ticks"}
 """Tables that belong to nobody's organization."""
 
 ALL: Final = "select, insert, update, delete"
@@ -52,6 +52,7 @@ SYSTEM_MAY: Final = {
     "plans": ALL,
     "product_clock": ALL,
     "queue_turns": ALL,
+    "schedule_ticks": ALL,
     "set_aside_events": ALL,
     "tasks": ALL,
     "webhook_endpoints": ALL,
@@ -70,7 +71,9 @@ SYSTEM_CALLS: Final = {
     "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_queue",
     "draw_owner_number", "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks",
     "keep_bodies", "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths",
-    "organization_shares", "prune_ended", "publish_backlogs", "record_deliveries", "record_images",
-    "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_backlogs", "sample_events",
-    "sample_ledger", "start_generations", "struggling_deliveries", "touch_keys", "webhook_targets",
+    "note_ticks", "organization_shares", "prune_deliveries", "prune_idempotency_keys", "prune_log",
+    "prune_notifications", "prune_tasks", "prune_ticks", "publish_backlogs", "record_deliveries", "record_images",
+    "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_assets", "sample_backlogs",
+    "sample_events", "sample_ledger", "schedule_state", "start_generations", "struggling_deliveries", "touch_keys",
+    "webhook_targets",
 }  # fmt: skip

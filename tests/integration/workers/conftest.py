@@ -130,6 +130,7 @@ async def spine(
         describe_many=many_describer(urls),
         find_image=Batcher(partial(batches.find, system), largest=8),
         slow_endpoints=SlowEndpoints(system),
+        system=system,
     )
     connection = await runtime_database.connect(settings.database_system_url, name="test-relay")
     organization = await make_organization(notify_email="someone@customer.example")

@@ -9,13 +9,11 @@ from sqlalchemy import text
 from domain.events import feed, log
 from domain.generations import lifecycle
 from domain.generations.events import GenerationAccepted, GenerationCancelled
-from runtime import database as runtime_database
 from runtime.wakeups import Nudge
 from tests.integration.conftest import OrganizationFactory
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 from workers import measuring, relay
-from workers.relay import Relay
 
 RENDER = lifecycle.RENDER
 SUBJECT = "gen_01jd3v6t2cf5a9x0kqzr8m4n7p"
@@ -176,17 +174,6 @@ async def test_each_organization_gets_the_same_share_of_a_small_window(
     subjects = {row[0] for row in await spine.rows("select subject from tasks where id = any(:ids)", ids=sent)}
     assert len(sent) == 8
     assert set(light) <= subjects
-
-
-async def test_ended_tasks_and_old_keys_are_pruned(spine: Spine) -> None:
-    await spine.accept()
-    await spine.drain()
-    async with spine.system.system_transaction() as tx:
-        await tx.execute(text("update tasks set ended_at = now() - interval '30 days'"))
-    connection = await runtime_database.connect(spine.settings.database_system_url, name="test-prune")
-    await Relay(spine.settings, Recording())._prune(connection)
-    await connection.close()
-    assert await spine.value("select count(*) from tasks") == 0
 
 
 async def test_what_waits_is_measured_without_a_scan(spine: Spine) -> None:

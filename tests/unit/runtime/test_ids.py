@@ -1,5 +1,6 @@
 import itertools
 import uuid
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,13 @@ def test_ids_of_one_process_sort_in_the_order_they_were_made():
     assert made == sorted(made)
     assert len(set(made)) == len(made)
     assert all(len(one) == len(other) for one, other in itertools.pairwise(made))
+
+
+def test_the_earliest_id_of_a_moment_parts_what_was_made_before_from_what_comes_after():
+    before, bound = ids.new("evt"), ids.earliest("evt", datetime.now(UTC) + timedelta(seconds=1))
+    assert ids.is_id("evt", bound)
+    assert before < bound < ids.earliest("evt", datetime.now(UTC) + timedelta(seconds=2))
+    assert ids.earliest("evt", datetime.now(UTC) - timedelta(seconds=1)) < before
 
 
 def test_an_id_of_another_kind_is_not_one_of_this():

@@ -1,0 +1,120 @@
+-- What has been kept for long enough goes in batches, so that no statement holds anything for long. As atelier_system.
+-- Each answers how many rows went; fewer than p_limit: there are no more.
+
+create function prune_tasks(p_before timestamptz, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    with old as (
+        select t.id from tasks t where t.state in ('done', 'cancelled') and t.ended_at < p_before
+        order by t.ended_at limit p_limit for update skip locked
+    )
+    delete from tasks t using old o where t.id = o.id;
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+
+create function prune_idempotency_keys(p_before timestamptz, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    with old as (
+        select k.organization_id, k.scope, k.key from idempotency_keys k where k.created_at < p_before
+        order by k.created_at limit p_limit for update skip locked
+    )
+    delete from idempotency_keys k using old o where (k.organization_id, k.scope, k.key) = (o.organization_id, o.scope, o.key);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+
+-- Deliveries with their attempts. Ids begin with the time, so that the primary key finds the old ones: p_before_id is an
+-- id of that time.
+create function prune_deliveries(p_before_id text, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    with old as (
+        select x.organization_id, x.id
+        from organizations o cross join lateral (
+            select d.organization_id, d.id from deliveries d
+            where d.organization_id = o.organization_id and d.id < p_before_id and d.status <> 'pending'
+            order by d.id limit p_limit
+            for update skip locked
+        ) x
+        limit p_limit
+    ), tried as ( -- its foreign key is looked at when the statement ends
+        delete from delivery_attempts a using old o where (a.organization_id, a.delivery_id) = (o.organization_id, o.id)
+    )
+    delete from deliveries d using old o where (d.organization_id, d.id) = (o.organization_id, o.id);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+
+create function prune_notifications(p_before_id text, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    with old as (
+        select x.organization_id, x.id
+        from organizations o cross join lateral (
+            select n.organization_id, n.id from notifications n
+            where n.organization_id = o.organization_id and n.id < p_before_id and n.status <> 'pending'
+            order by n.id limit p_limit
+        ) x
+        limit p_limit
+    )
+    delete from notifications n using old o where (n.organization_id, n.id) = (o.organization_id, o.id);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+
+-- One page of the feed, and of the log with it: an event goes when it is old and nothing waits for it or speaks of it, be
+-- it a task (some run a year after their event), a delivery or a person. `last`: where the next page begins; null: no
+-- more of the feed is old.
+create function prune_log(p_before timestamptz, p_after bigint, p_limit integer, out last bigint, out gone integer)
+language plpgsql as $$
+declare
+    oldest timestamptz;
+begin
+    with page as (
+        select f.position, f.organization_id, f.event_id, e.occurred_at
+        from feed f left join events e on (e.organization_id, e.id) = (f.organization_id, f.event_id)
+        where f.position > p_after order by f.position limit p_limit
+    ), old as (
+        select p.* from page p
+        where coalesce(p.occurred_at < p_before, true)
+            and not exists (select from tasks t where t.event_id = p.event_id)
+            and not exists (select from deliveries d where (d.organization_id, d.event_id) = (p.organization_id, p.event_id))
+            and not exists (select from set_aside_events s where s.event_id = p.event_id)
+    ), unfed as (
+        delete from feed f using old o where f.position = o.position
+    ), unlogged as (
+        delete from events e using old o where (e.organization_id, e.id) = (o.organization_id, o.event_id)
+    )
+    select max(p.position), min(p.occurred_at), (select count(*) from old) into last, oldest, gone from page p;
+    if oldest >= p_before then
+        last := null;
+    end if;
+end
+$$;
+
+create function prune_ticks(p_before timestamptz) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    delete from schedule_ticks t
+    where t.noted_at < p_before
+        and exists (select from schedule_ticks n where n.schedule = t.schedule and n.tick > t.tick);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
