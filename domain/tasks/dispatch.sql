@@ -52,17 +52,17 @@ begin
         left join queue_turns u on (u.organization_id, u.queue) = (s.organization_id, p_queue)
     ), dealt as (
         -- Turns are dealt before any task is looked at. Nobody gets more than his share of what is free, and one.
-        select d.organization_id, d.weight, d.first, count(*) as tasks
+        select d.organization_id, d.weight, d.first, d.room, count(*) as tasks
         from (
-            select c.organization_id, c.weight, c.turn as first, c.turn + n / c.weight as turn
+            select c.organization_id, c.weight, c.room, c.turn as first, c.turn + n / c.weight as turn
             from (
                 select k.*, least(k.room, p_free, ceil(p_free * k.weight / sum(k.weight) over ()) + 1)::integer as most
                 from contenders k where k.room is null or k.room > 0
             ) c
             cross join lateral generate_series(0, c.most - 1) n
-            order by 4 limit p_free
+            order by 5 limit p_free
         ) d
-        group by d.organization_id, d.weight, d.first
+        group by d.organization_id, d.weight, d.first, d.room
     ), chosen as (
         select d.*, mine.id
         from dealt d
@@ -75,12 +75,17 @@ begin
             for update skip locked
         ) mine
     ), served as (
-        select c.organization_id, c.weight, c.first, count(*) as tasks from chosen c group by c.organization_id, c.weight, c.first
+        select c.organization_id, c.weight, c.first, count(*) as tasks,
+            count(*) = c.tasks and c.tasks is distinct from c.room as goes_on
+        from chosen c group by c.organization_id, c.weight, c.first, c.tasks, c.room
     ), turned as (
+        -- The present turn never passes that of one who may have more to do: what he was not given yet is owed to him.
         insert into queue_turns as u (organization_id, queue, turn)
         select s.organization_id, p_queue, s.first + s.tasks / s.weight from served s where s.organization_id <> 'org_system'
         union all
-        select 'org_system', p_queue, max(s.first + (s.tasks - 1) / s.weight) from served s having count(*) > 0
+        select 'org_system', p_queue,
+            least(max(s.first + (s.tasks - 1) / s.weight), min(s.first + s.tasks / s.weight) filter (where s.goes_on))
+        from served s having count(*) > 0
         on conflict on constraint pk_queue_turns do update set turn = excluded.turn
     )
     select array_agg(c.id) into picked from chosen c;

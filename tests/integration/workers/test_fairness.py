@@ -95,6 +95,20 @@ async def test_shares_are_those_of_the_plans(workers: Workers) -> None:
     assert [round(served[organization] / unit, 1) for organization in (free, pro, scale)] == [1, 4, 10]
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 8, 64])
+async def test_a_heavy_plan_among_many_light_ones_gets_its_share_however_many_go_at_once(
+    workers: Workers, at_once: int
+) -> None:
+    ids = await workers.organizations("scale", *["free"] * 10)
+    workers.window = workers.at_once = at_once
+    for organization in ids:
+        await workers.ask(organization, 400)
+    served = await workers.serve(rounds=max(5, 400 // at_once))
+    shares = [served[organization] / sum(served.values()) for organization in ids]
+    assert shares[0] >= 0.95 * 10 / 20
+    assert min(shares[1:]) >= 0.95 * 1 / 20
+
+
 async def test_a_light_organization_is_served_at_once_beside_ten_thousand_tasks_of_another(workers: Workers) -> None:
     heavy, light = await workers.organizations("scale", "free")
     await workers.ask(heavy, 10_000, age=3_600)
