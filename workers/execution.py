@@ -32,6 +32,7 @@ RECORD_SECONDS: Final = 3.0
 
 TASK_SECONDS = metrics.histogram("atelier_task_seconds", "From claim to record of one try.", ["actor", "outcome"])
 TASK_WAIT_SECONDS = metrics.histogram("atelier_task_wait_seconds", "From due to claimed.", ["actor"])
+EXHAUSTED = metrics.counter("atelier_tasks_exhausted_total", "Tasks that used up their attempts.", ["actor"])
 CLAIMS = metrics.counter("atelier_claims_total", "Tasks named by messages, by what came of them.", ["result"])
 
 
@@ -208,6 +209,7 @@ class Executor:
             case Retry(reason=reason, at=at, final=final):
                 again = at or _by_policy(task, actor)
                 if final or again is None:
+                    EXHAUSTED.labels(task.actor).inc()
                     return await claims.bury(tx, task, reason=reason)
                 return await claims.postpone(tx, task, again, reason=reason, counts=True)
 

@@ -25,6 +25,7 @@ FILES = (
     "domain/tasks/dispatch.sql",
     "domain/tasks/backlogs.sql",
     "domain/tasks/claims.sql",
+    "domain/tasks/dead_letters.sql",
     "domain/generations/accept.sql",
     "domain/generations/accept_many.sql",
     "domain/generations/batches.sql",
@@ -51,6 +52,7 @@ FOR_SYSTEM = (
     "recover_orphans", "organization_shares", "struggling_deliveries", "mark_endpoint_slow",
     "sample_backlogs", "publish_backlogs", "current_backlogs", "schedule_state", "note_ticks", "prune_tasks",
     "prune_idempotency_keys", "prune_deliveries", "prune_notifications", "prune_log", "prune_ticks", "sample_assets",
+    "sample_dead_letters",
 )  # fmt: skip
 DEFINED_BY_SYSTEM = ("authenticate_key", "touch_keys")
 

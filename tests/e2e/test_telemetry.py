@@ -107,7 +107,8 @@ async def test_what_may_be_nothing_is_shown_all_the_same(busy: Samples) -> None:
     for queue in ("images", "lifecycle", "webhooks", "mail"):
         assert f'atelier_oldest_task_seconds{{queue="{queue}"}}' in relay
         assert all(f'atelier_tasks{{queue="{queue}",state="{state}"}}' in relay for state in ("ready", "running"))
-    assert {'atelier_events{state="pending"}', "atelier_relay_lag_seconds", "atelier_dead_letters"} <= set(relay)
+    dead = {'atelier_dead_letters{actor="generations.render"}', "atelier_oldest_dead_letter_seconds"}
+    assert {'atelier_events{state="pending"}', "atelier_relay_lag_seconds", *dead} <= set(relay)
     for samples in busy.values():
         assert samples["process_cpu_seconds_total"] > 0
         assert samples["process_resident_memory_bytes"] > 10_000_000

@@ -190,6 +190,22 @@ async def test_what_waits_is_measured_without_a_scan(spine: Spine) -> None:
     measuring.forget()
 
 
+async def test_dead_letters_are_measured_by_actor_and_by_the_age_of_the_oldest(spine: Spine) -> None:
+    await spine.accept()
+    await spine.accept()
+    await spine.step()
+    async with spine.system.system_transaction() as tx:
+        await tx.execute(text("update tasks set state = 'dead', ended_at = now() - id * interval '1 minute'"))
+    await measuring.sample(spine.connection)
+    dead = {sample.labels["actor"]: sample.value for sample in measuring._DEAD.collect()[0].samples}
+    assert (dead["generations.render"], dead["webhooks.deliver"]) == (2, 0)
+    oldest = measuring._OLDEST_DEAD.collect()[0].samples[0].value
+    assert oldest >= 120
+    measuring.forget()
+    assert measuring._DEAD.collect()[0].samples == []
+    assert measuring._OLDEST_DEAD.collect()[0].samples[0].value == 0
+
+
 async def _exists(spine: Spine, query: str) -> bool:
     return bool(await spine.value(f"select exists({query})"))
 
