@@ -25,6 +25,7 @@ from runtime.encryption import Keyring
 from runtime.settings import Settings
 from runtime.telemetry import logs, metrics, statements, tracing
 from runtime.wakeups import Hub, Moved, Nudge, Read
+from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
 
@@ -153,7 +154,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             store=build_store(settings),
             urls=ObjectUrls(
                 base=f"{settings.public_url}/assets",
-                secret=settings.signing_key,
+                secrets=signing.secrets(settings.signing_keys),
                 ttl=timedelta(seconds=settings.asset_url_ttl),
             ),
             keyring=Keyring.from_setting(settings.encryption_keys),

@@ -8,5 +8,5 @@ from runtime.settings import Settings
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
-    settings_module.require(settings, "database_url", "encryption_keys", "signing_key")
+    settings_module.require(settings, "database_url", "encryption_keys", "signing_keys")
     server.run(settings)

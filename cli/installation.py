@@ -27,15 +27,20 @@ COMMANDS = {
     "worker-io": ("worker", "--group", "io"),
 }
 _WORKERS = frozenset({"worker-images", "worker-io"})
+_ALL = frozenset(COMMANDS)
 HOLDERS: Mapping[str, Set[str]] = {
     "database_admin_url": frozenset(),
     "database_owner_url": frozenset(),
-    "encryption_keys": _WORKERS | {"api"},
+    "database_system_url": _ALL,
+    "database_url": _ALL,
+    "encryption_keys": frozenset({"api", "worker-io"}),
     "operator_token": frozenset({"api"}),
-    "signing_key": _WORKERS | {"api"},
-    "smtp_url": _WORKERS,
+    "rabbitmq_url": _WORKERS | {"relay"},
+    "redis_url": _ALL,
+    "signing_keys": frozenset({"api", "worker-io"}),
+    "smtp_url": frozenset({"worker-io"}),
 }
-"""The processes that are given a secret; one that is not named here is given to all of them."""
+"""The processes that are given a secret; each secret there is has its line."""
 Sockets = Mapping[str, tuple[socket.socket, ...]]
 """What each process listens on: the API on its port and the operators', the others on that of their metrics."""
 
@@ -143,7 +148,7 @@ async def _complete(cleanup: contextlib.AsyncExitStack, settings: Settings, serv
     made = secrets_file.load_or_make(settings.data_dir)
     values: dict[str, object] = {
         "encryption_keys": settings.encryption_keys or Secret(made.encryption_keys),
-        "signing_key": settings.signing_key or Secret(made.signing_key),
+        "signing_keys": settings.signing_keys or Secret(made.signing_key),
         "operator_token": settings.operator_token or Secret(made.operator_token),
     }
     if services.endpoints.redis_url:

@@ -23,6 +23,8 @@ HEARTBEAT: Final = 10
 
 
 def build(settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "RabbitmqBroker":
+    if not settings.rabbitmq_url:
+        raise SettingsError("ATELIER_RABBITMQ_URL is missing: messages travel over RabbitMQ")
     return RabbitmqBroker(settings.rabbitmq_url, QUEUES, middleware)
 
 

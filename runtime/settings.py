@@ -69,8 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # keys that protect customers' data; `atelier up` makes them once and keeps them in `data_dir`
     encryption_keys: Secret = Secret("")
     """`id:base64-of-32-bytes`, separated by commas; the first encrypts, all decrypt."""
-    signing_key: Secret = Secret("")
-    """At least 32 characters; signs the addresses of assets."""
+    signing_keys: Secret = Secret("")
+    """At least 32 characters each, separated by commas. The first signs the addresses of assets, all verify them."""
 
     # storage
     storage: Literal["local", "memory"] = "local"
@@ -145,10 +145,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError("ATELIER_PORT and ATELIER_OPERATOR_PORT are the same port; give them different ones")
         if self.lease_seconds < 2:
             raise SettingsError("ATELIER_LEASE_SECONDS must be at least 2, or leases end before they are renewed")
-        if self.signing_key and len(self.signing_key) < 32:
-            raise SettingsError("ATELIER_SIGNING_KEY is too short: give at least 32 characters")
-        if self.broker == "rabbitmq" and not self.rabbitmq_url.startswith(("amqp://", "amqps://")):
-            raise SettingsError("ATELIER_BROKER is rabbitmq: ATELIER_RABBITMQ_URL must begin with amqp:// or amqps://")
+        if self.signing_keys and min(len(key.strip()) for key in self.signing_keys.split(",")) < 32:
+            raise SettingsError("ATELIER_SIGNING_KEYS: one of them is too short; give at least 32 characters")
+        if self.rabbitmq_url and not self.rabbitmq_url.startswith(("amqp://", "amqps://")):
+            raise SettingsError("ATELIER_RABBITMQ_URL must begin with amqp:// or amqps://")
         defaults: dict[str, Any] = {
             "public_url": self.public_url.rstrip("/") or f"http://{self.host}:{self.port}",
             "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),

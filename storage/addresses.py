@@ -6,7 +6,6 @@ from urllib.parse import quote
 import msgspec
 
 from runtime import clock
-from runtime.settings import Secret
 from storage import signing
 
 
@@ -14,13 +13,14 @@ class ObjectUrls(msgspec.Struct, frozen=True, kw_only=True):
     """`base` is where the route that serves objects begins, for example `https://api.example.com/assets`."""
 
     base: str
-    secret: Secret
+    secrets: tuple[str, ...]
+    """The first signs, all verify (`signing.secrets`)."""
     ttl: timedelta
 
     def sign(self, key: str) -> str:
-        query = signing.sign(key, secret=self.secret, expires_at=clock.machine() + self.ttl)
+        query = signing.sign(key, secret=self.secrets[0], expires_at=clock.machine() + self.ttl)
         return f"{self.base}/{quote(key)}?{query}"
 
     def verify(self, key: str, query: str, *, method: str = "GET") -> signing.Grant:
         """Raises SignatureExpiredError and SignatureInvalidError."""
-        return signing.verify(key, query, secrets=[self.secret], method=method)
+        return signing.verify(key, query, secrets=self.secrets, method=method)

@@ -20,6 +20,11 @@ from storage.errors import InvalidKeyError, SignatureExpiredError, SignatureInva
 _LABEL = "storage.signing.v1"
 
 
+def secrets(setting: str) -> tuple[str, ...]:
+    """Of `ATELIER_SIGNING_KEYS`: the one that signs, then those that links may still be signed with."""
+    return tuple(filter(None, map(str.strip, setting.split(","))))
+
+
 class Grant(msgspec.Struct, frozen=True):
     """What a verified address allows."""
 
@@ -44,7 +49,7 @@ def sign(key: str, *, secret: str, expires_at: datetime, method: str = "GET", di
 
 
 def verify(key: str, query: str, *, secrets: Sequence[str], method: str = "GET") -> Grant:
-    """`secrets`: the present one and, while links signed with it live, the one before. HEAD is allowed where GET is.
+    """`secrets`: the present one and, while links signed with them live, those before. HEAD is allowed where GET is.
 
     Raises SignatureExpiredError and SignatureInvalidError.
     """

@@ -145,7 +145,7 @@ def settings(servers: Servers, database_name: str, tmp_path: Path) -> Settings:
         redis_url=Secret(servers.redis_url),
         operator_token=Secret("an-operator-token-of-tests"),
         encryption_keys=Secret(f"k1:{base64.b64encode(bytes(range(32))).decode()}"),
-        signing_key=Secret("a-signing-key-of-tests-that-is-long-enough"),
+        signing_keys=Secret("a-signing-key-of-tests-that-is-long-enough"),
     )
 
 

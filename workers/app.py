@@ -5,39 +5,27 @@ import contextlib
 import functools
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import dramatiq
 import uvloop
 
-from domain.generations import batches, engines
-from domain.generations.engines import template as template_engine
-from domain.notifications.channels.email import EmailChannel
-from domain.webhooks.lanes import SlowEndpoints
 from queue_config import queues, serving
 from queue_config.base import MessageBroker
 from queue_config.broker import build_broker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group, Queue
-from runtime import activation, failpoints, outbound
-from runtime.batching import Batcher
-from runtime.children import ChildPool
+from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
-from runtime.encryption import Keyring
 from runtime.settings import Settings
 from runtime.telemetry import logs, metrics, metrics_server, statements, tracing
 from runtime.wakeups import Nudge
-from storage.addresses import ObjectUrls
-from storage.factory import build_store
+from workers import toolboxes
 from workers.actor import ACTORS, Actor
-from workers.batches import LARGEST
-from workers.describing import describer, many_describer
 from workers.execution import Executor
 from workers.holdings import Heartbeat
 from workers.relay import Relay
-from workers.tools import Tools
 
 log = logs.logger(__name__)
 
@@ -64,7 +52,7 @@ class Worker:
             statements.install(system.engine, settings.slow_statement, "system")
             await database.check_role()
             await system.check_role()
-            tools = await cleanup.enter_async_context(_tools(settings, system, self._group))
+            tools = await cleanup.enter_async_context(toolboxes.opened(settings, system, self._group))
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)
@@ -177,45 +165,6 @@ async def _check_system_role(settings: Settings) -> None:
         await system.check_role()
     finally:
         await system.close()
-
-
-@contextlib.asynccontextmanager
-async def _tools(settings: Settings, system: SystemDatabase, group: Group) -> AsyncIterator[Tools]:
-    scratch = engines.scratch(settings)
-    await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
-    await asyncio.to_thread(engines.sweep, scratch)
-    renderers = _renderers(settings)
-    client = outbound.create(settings)
-    try:
-        if group == "images":
-            await renderers.warm()
-        urls = ObjectUrls(
-            base=f"{settings.public_url}/assets",
-            secret=settings.signing_key,
-            ttl=timedelta(seconds=settings.sent_url_ttl),
-        )
-        yield Tools(
-            settings=settings,
-            store=build_store(settings),
-            outbound=client,
-            renderers=renderers,
-            keyring=Keyring.from_setting(settings.encryption_keys),
-            mail=EmailChannel(settings.smtp_url),
-            urls=urls,
-            describe=describer(urls),
-            describe_many=many_describer(urls),
-            find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
-            slow_endpoints=SlowEndpoints(system),
-            system=system,
-        )
-    finally:
-        await renderers.close()
-        await client.close()
-
-
-def _renderers(settings: Settings) -> ChildPool:
-    packs = settings.fonts_dir if settings.fonts_dir != Path() else None
-    return template_engine.open_pool(size=settings.image_workers, scratch=settings.data_dir / "children", packs=packs)
 
 
 def _configure(settings: Settings, process: str) -> None:

@@ -1,4 +1,4 @@
-"""What actors' functions may ask for by name, beside their transaction: made once per process."""
+"""What actors' functions may ask for by name, beside their transaction: made once per process (`toolboxes.py`)."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,29 +15,29 @@ from runtime.database import SystemDatabase
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
-from storage.addresses import ObjectUrls
 from storage.base import ObjectStore
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """A function of an actor takes those that it names as keyword-only parameters."""
+    """A function of an actor takes those that it names as keyword-only parameters; None is what its group lacks."""
 
     settings: Settings
     store: ObjectStore
     outbound: Outbound
-    renderers: ChildPool
-    keyring: Keyring
-    mail: Channel
-    urls: ObjectUrls
-    describe: Describe
-    describe_many: DescribeMany
-    find_image: FindImage
-    slow_endpoints: SlowEndpoints
     system: SystemDatabase
+    renderers: ChildPool | None = None
+    find_image: FindImage | None = None
+    keyring: Keyring | None = None
+    mail: Channel | None = None
+    describe: Describe | None = None
+    describe_many: DescribeMany | None = None
+    slow_endpoints: SlowEndpoints | None = None
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with its tools filled in."""
+        """The function with its tools filled in. Raises TypeError for one that is not there."""
         wanted = {name: getattr(self, name) for name in names(function)}
+        if missing := [name for name, tool in wanted.items() if tool is None]:
+            raise TypeError(f"{function.__qualname__} asks for {', '.join(missing)}, which its group does not have")
 
         def bound(*arguments: object) -> Any:
             return function(*arguments, **wanted)

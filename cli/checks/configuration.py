@@ -18,7 +18,7 @@ async def settings(subject: Subject) -> list[Finding]:
     given = subject.settings
     if subject.running is not None or not given.database_url:
         return [good(PART, f"`atelier up` makes the keys and keeps them in {given.data_dir}")]
-    missing = [name for name in ("encryption_keys", "signing_key", "operator_token") if not getattr(given, name)]
+    missing = [name for name in ("encryption_keys", "signing_keys", "operator_token") if not getattr(given, name)]
     found = [bad(PART, f"ATELIER_{name.upper()} is missing", "`deploy/make-env` draws all keys") for name in missing]
     if given.encryption_keys:
         try:

@@ -31,6 +31,12 @@ class Place:
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
 
 
+def environment() -> dict[str, str]:
+    """Nothing of ours that is secret, and no PG… variable that would change what is asked for."""
+    inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return inherited | {"LC_ALL": "C", "TZ": "UTC"}
+
+
 async def choose_identity(program: Path, log: Path) -> Identity:
     """An ordinary user stays the same; one without a name is refused by initdb, as root is by PostgreSQL.
 
@@ -40,7 +46,8 @@ async def choose_identity(program: Path, log: Path) -> Identity:
         return "same"
     for identity in OTHERS:
         with contextlib.suppress(processes.StartError):
-            probe = Process(name=program.name, argv=(str(program), "--version"), log=log, identity=identity)
+            argv = (str(program), "--version")
+            probe = Process(name=program.name, argv=argv, env=environment(), log=log, identity=identity)
             await processes.run(probe)
             return identity
     raise ServiceUnavailableError(

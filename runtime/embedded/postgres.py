@@ -4,7 +4,6 @@ Unix socket only. Whoever may enter the folder of the socket (0700) is trusted, 
 """
 
 import importlib.util
-import os
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from runtime import processes
+from runtime.embedded import place as places
 from runtime.embedded.errors import ServiceUnavailableError
 from runtime.embedded.place import Place
 from runtime.processes import Process, Progress
@@ -85,7 +85,7 @@ class Postgres:
         return Process(
             name=program,
             argv=(str(self.programs.path(program)), *options),
-            env=_environment(),
+            env=places.environment(),
             log=self.place.log,
             ready=self._ready,
             stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave
@@ -152,12 +152,6 @@ def _usable(folder: Path) -> Iterator[Programs]:
         return
     if (version := re.search(r"\d+", answer)) and int(version[0]) >= OLDEST:
         yield Programs(folder, int(version[0]))
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours that is secret, and no PG… variable that would change what is asked for."""
-    inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return inherited | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def _forget_dead_server(data: Path) -> None:

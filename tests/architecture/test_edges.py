@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "runtime/launcher.py": "hands sockets over in systemd's variables",
     "runtime/processes.py": "the processes it starts inherit the environment",
     "cli/installation.py": "hands the environment on to the processes of an installation",
-    "runtime/embedded/postgres.py": "hands PATH on to the programs it starts, and nothing else",
+    "runtime/embedded/place.py": "hands PATH on to the programs it starts, and nothing else",
 }
 
 NETWORK = {

@@ -13,7 +13,7 @@ from tests.e2e.customer import Customer
 from tests.e2e.running import Up
 
 SECRETS = {
-    "signing_key": "a-planted-signing-key-that-no-log-may-show",
+    "signing_keys": "a-planted-signing-key-that-no-log-may-show",
     "operator_token": "a-planted-operator-token-that-no-log-may-show",
 }
 

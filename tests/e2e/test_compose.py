@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import yaml
 
+from cli import installation
 from runtime.settings import PREFIX, Settings
 from tests.e2e import compose_file, plain_processes
 from tests.e2e.compose_file import COMPOSE, ROOT
@@ -62,7 +63,7 @@ def test_the_made_secrets_are_good_ones_and_all_that_is_asked_for(variables):
     required = {name for name, kind in compose_file.variables().items() if kind == ":?"}
     assert required <= set(variables)
     assert len(set(variables.values())) == len(variables)
-    assert len(variables["SIGNING_KEY"]) >= 32
+    assert len(variables["SIGNING_KEYS"]) >= 32
     assert len(base64.b64decode(variables["ENCRYPTION_KEYS"].removeprefix("k1:"))) == 32
     assert all(re.fullmatch(r"\w+", variables[name]) for name in required if name.endswith("_PASSWORD"))
 
@@ -97,12 +98,15 @@ def test_each_service_holds_the_secrets_that_it_uses_and_no_others(ours):
         "ATELIER_DATABASE_ADMIN_URL": {"migrate"},
         "ATELIER_DATABASE_OWNER_URL": {"migrate"},
         "ATELIER_OPERATOR_TOKEN": {"api"},
-        "ATELIER_SMTP_URL": {"worker-images", "worker-io"},
-        "ATELIER_ENCRYPTION_KEYS": {"api", "worker-images", "worker-io"},
-        "ATELIER_SIGNING_KEY": {"api", "worker-images", "worker-io"},
+        "ATELIER_SMTP_URL": {"worker-io"},
+        "ATELIER_ENCRYPTION_KEYS": {"api", "worker-io"},
+        "ATELIER_SIGNING_KEYS": {"api", "worker-io"},
     }
     for secret, names in holders.items():
         assert {name for name, service in ours.items() if secret in service["environment"]} == names
+    for setting, names in installation.HOLDERS.items():
+        held = {name for name, service in ours.items() if f"{PREFIX}{setting.upper()}" in service["environment"]}
+        assert held - {"migrate"} <= names, "no more than beside each other on one machine"
 
 
 def test_every_name_in_the_environment_is_a_setting(ours):

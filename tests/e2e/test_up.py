@@ -101,10 +101,10 @@ def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> No
         "DATABASE_ADMIN_URL": set(),
         "DATABASE_OWNER_URL": set(),
         "DATABASE_URL": workers | {"api", "relay"},
-        "ENCRYPTION_KEYS": workers | {"api"},
+        "ENCRYPTION_KEYS": {"api", "worker-io"},
         "OPERATOR_TOKEN": {"api"},
-        "SIGNING_KEY": workers | {"api"},
-        "SMTP_URL": workers,
+        "SIGNING_KEYS": {"api", "worker-io"},
+        "SMTP_URL": {"worker-io"},
     }.items():
         assert {name for name in held if f"ATELIER_{secret}" in held[name]} == names, secret
 

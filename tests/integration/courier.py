@@ -138,7 +138,6 @@ class Courier:
             renderers=unused,
             keyring=self.keyring,
             mail=unused,
-            urls=unused,
             describe=self.describe,
             describe_many=self.describe_many,
             find_image=unused,

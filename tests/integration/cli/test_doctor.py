@@ -269,7 +269,7 @@ async def test_font_packs_are_named_by_what_they_lack(settings, tmp_path):
 
 async def test_keys_that_are_missing_or_malformed_are_told(settings):
     assert states(await configuration.settings(of(settings)))[:1] == ["note"]
-    missing = await configuration.settings(of(settings, signing_key=Secret(""), operator_token=Secret("")))
+    missing = await configuration.settings(of(settings, signing_keys=Secret(""), operator_token=Secret("")))
     assert states(missing)[:2] == ["bad", "bad"]
     malformed = await configuration.settings(of(settings, encryption_keys=Secret("k1:short")))
     assert "bad" in states(malformed)

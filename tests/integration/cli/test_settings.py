@@ -10,7 +10,7 @@ from cli import main
 GIVEN = {"ATELIER_DATABASE_URL": "postgresql://atelier_app@127.0.0.1:1/atelier"}
 KEYS = {
     "ATELIER_ENCRYPTION_KEYS": f"k1:{'A' * 43}=",
-    "ATELIER_SIGNING_KEY": "a-signing-key-of-tests-that-is-long-enough",
+    "ATELIER_SIGNING_KEYS": "a-signing-key-of-tests-that-is-long-enough",
 }
 COMMANDS = ["api", "relay", "worker --group images", "worker --group io", "migrate", "seed", "dead-letters list"]
 
@@ -43,7 +43,7 @@ def test_without_any_settings_a_command_names_the_one_that_it_needs(
     ("command", "given", "named"),
     [
         ("api", GIVEN, "ATELIER_ENCRYPTION_KEYS"),
-        ("api", GIVEN | {"ATELIER_ENCRYPTION_KEYS": KEYS["ATELIER_ENCRYPTION_KEYS"]}, "ATELIER_SIGNING_KEY"),
+        ("api", GIVEN | {"ATELIER_ENCRYPTION_KEYS": KEYS["ATELIER_ENCRYPTION_KEYS"]}, "ATELIER_SIGNING_KEYS"),
         ("worker --group io", GIVEN, "ATELIER_ENCRYPTION_KEYS"),
         ("worker --group io", GIVEN | KEYS, "ATELIER_SMTP_URL"),
     ],

@@ -358,6 +358,11 @@ def test_threads_may_send_together(broker: RabbitmqBroker, recorder: Recorder) -
     assert sorted(recorder.seen) == sorted(f"tsk_{n}_{m}" for n in range(4) for m in range(50))
 
 
+def test_without_an_address_the_setting_is_named() -> None:
+    with pytest.raises(SettingsError, match="ATELIER_RABBITMQ_URL is missing"):
+        build_broker(Settings(broker="rabbitmq"))
+
+
 def test_an_address_that_cannot_be_read_is_refused_without_repeating_it() -> None:
     with pytest.raises(SettingsError, match="ATELIER_RABBITMQ_URL") as refused:
         build_broker(Settings(broker="rabbitmq", rabbitmq_url=Secret("amqp://user:hunter2@host:port/")))

@@ -23,6 +23,7 @@ from runtime.batching import Batcher
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
 from runtime.settings import Settings
+from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
 from tests.integration.conftest import Organization, OrganizationFactory
@@ -117,7 +118,8 @@ async def spine(
     renderers = template_engine.open_pool(size=1, scratch=settings.data_dir / "children")
     client = outbound.create(settings)
     mail = FakeChannel()
-    urls = ObjectUrls(base="http://127.0.0.1/assets", secret=settings.signing_key, ttl=timedelta(hours=1))
+    secrets = signing.secrets(settings.signing_keys)
+    urls = ObjectUrls(base="http://127.0.0.1/assets", secrets=secrets, ttl=timedelta(hours=1))
     made = tools.Tools(
         settings=settings,
         store=build_store(settings),
@@ -125,7 +127,6 @@ async def spine(
         renderers=renderers,
         keyring=Keyring.from_setting(settings.encryption_keys),
         mail=mail,
-        urls=urls,
         describe=describer(urls),
         describe_many=many_describer(urls),
         find_image=Batcher(partial(batches.find, system), largest=8),

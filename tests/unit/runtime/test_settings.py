@@ -72,8 +72,8 @@ def test_the_switches_of_tests_are_settings_too():
         ({"webhook_insecure_http": "perhaps"}, "ATELIER_WEBHOOK_INSECURE_HTTP: "),
         ({"port": "8001"}, "ATELIER_OPERATOR_PORT"),
         ({"lease_seconds": "1"}, "ATELIER_LEASE_SECONDS must be at least 2"),
-        ({"signing_key": "short"}, "ATELIER_SIGNING_KEY is too short"),
-        ({"broker": "rabbitmq"}, "ATELIER_RABBITMQ_URL must begin with amqp://"),
+        ({"signing_keys": "short"}, "ATELIER_SIGNING_KEYS: one of them is too short"),
+        ({"signing_keys": f"{'long' * 8}, short"}, "ATELIER_SIGNING_KEYS: one of them is too short"),
         ({"broker": "rabbitmq", "rabbitmq_url": "http://queue"}, "ATELIER_RABBITMQ_URL must begin with amqp://"),
     ],
 )
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused_by_name(given, said):
 
 def test_a_refusal_does_not_repeat_a_secret():
     with pytest.raises(SettingsError) as refused:
-        load(signing_key="hunter2")
+        load(signing_keys="hunter2")
     assert "hunter2" not in str(refused.value)
 
 
@@ -109,7 +109,7 @@ def test_the_settings_show_no_secret_when_printed():
     found = load(
         database_url="postgresql://atelier_app:hunter2@db/atelier",
         smtp_url="smtp://user:hunter2@mail",
-        signing_key="hunter2" * 8,
+        signing_keys="hunter2" * 8,
         encryption_keys="a:hunter2",
         redis_url="redis://:hunter2@cache",
         rabbitmq_url="amqp://atelier:hunter2@queue",

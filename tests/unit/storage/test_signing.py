@@ -14,6 +14,10 @@ SECRET = "a-secret-of-thirty-two-characters"
 OLD = "the-secret-before-the-present-one"
 
 
+def test_of_several_keys_the_first_signs() -> None:
+    assert signing.secrets(f" {SECRET}, {OLD},") == (SECRET, OLD)
+
+
 def in_an_hour() -> datetime:
     return clock.machine() + timedelta(hours=1)
 

@@ -6,6 +6,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from runtime.settings import Secret
+from tests.integration.conftest import serving
+
 CONTENT = bytes(range(256)) * 2048
 KEY = "o/org_x/picture.png"
 
@@ -102,3 +105,14 @@ async def test_an_object_that_is_gone_is_not_found(api, url):
 
 def replace_ttl(api, ttl):
     return msgspec.structs.replace(api.resources.urls, ttl=ttl)
+
+
+async def test_a_link_outlives_the_change_of_the_key_that_signed_it_for_as_long_as_that_key_is_kept(settings):
+    old, new = settings.signing_keys, "the-key-that-came-after-it-and-is-long-enough"
+    links = {}
+    for keys in (old, f"{new},{old}", new):
+        async with serving(msgspec.structs.replace(settings, signing_keys=Secret(keys))) as api:
+            await api.resources.store.put(KEY, CONTENT, content_type="image/png")
+            links[keys] = api.resources.urls.sign(KEY).removeprefix(api.url)
+            statuses = [(await fetch(api, link))[0].status for link in links.values()]
+        assert statuses == {old: [200], f"{new},{old}": [200, 200], new: [403, 200, 200]}[keys]

@@ -9,13 +9,12 @@ from sqlalchemy import text
 from domain import pages
 from domain.files import inspection, uploads
 from domain.files.errors import FileNotFound, PictureUnreadable
-from runtime.settings import Secret
 from storage.addresses import ObjectUrls
 from storage.errors import StorageUnavailableError
 from storage.local import LocalStore
 from tests import pictures
 
-URLS = ObjectUrls(base="http://here/assets", secret=Secret("a-secret-of-tests-that-is-long-enough"), ttl=timedelta(1))
+URLS = ObjectUrls(base="http://here/assets", secrets=("a-secret-of-tests-that-is-long-enough",), ttl=timedelta(1))
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from domain.subscriptions.errors import InsufficientCredits
 from domain.tasks import claims
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
 from runtime import clock
-from runtime.settings import Secret
 from storage.addresses import ObjectUrls
 from tests.integration.domain.ledger import Ledger, image
 
-URLS = ObjectUrls(base="http://here/assets", secret=Secret("a-secret-of-tests-that-is-long-enough"), ttl=timedelta(1))
+URLS = ObjectUrls(base="http://here/assets", secrets=("a-secret-of-tests-that-is-long-enough",), ttl=timedelta(1))
 
 
 async def start(ledger: Ledger, task: Task) -> lifecycle.Plan | None:

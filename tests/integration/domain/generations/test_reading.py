@@ -10,10 +10,9 @@ from domain.generations import reading
 from domain.generations.errors import GenerationNotFound
 from domain.generations.reading import Filter
 from runtime import clock
-from runtime.settings import Secret
 from storage.addresses import ObjectUrls
 
-URLS = ObjectUrls(base="http://here/assets", secret=Secret("a-secret-of-tests-that-is-long-enough"), ttl=timedelta(1))
+URLS = ObjectUrls(base="http://here/assets", secrets=("a-secret-of-tests-that-is-long-enough",), ttl=timedelta(1))
 
 
 @pytest.fixture
