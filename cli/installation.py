@@ -174,7 +174,7 @@ async def _migrate(settings: Settings, progress: Progress) -> None:
             app_url=settings.database_url,
             system_url=settings.database_system_url,
         )
-    await asyncio.to_thread(upgrade.upgrade, settings.database_owner_url)
+    progress(await asyncio.to_thread(upgrade.upgrade, settings.database_owner_url))
 
 
 def _addressed(settings: Settings, sockets: tuple[socket.socket, ...], progress: Progress) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from domain.errors import DomainError
-from migrations.definitions import OutdatedDatabaseError
+from migrations.compatibility import IncompatibleDatabaseError
 from runtime import settings as settings_module
 from runtime.database import WrongRoleError
 from runtime.failpoints import FailpointSpecError
@@ -30,7 +30,7 @@ examples:
 Every setting is an ATELIER_… environment variable, or a line in .env: see docs/settings.md.
 """
 EXPECTED: Final = (
-    AlreadyRunningError, DomainError, FailpointSpecError, OutdatedDatabaseError, ServiceUnavailableError,
+    AlreadyRunningError, DomainError, FailpointSpecError, IncompatibleDatabaseError, ServiceUnavailableError,
     SettingsError, StartError, WrongRoleError,
 )  # fmt: skip
 """What a person can do something about: one line, exit status 2."""

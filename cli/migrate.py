@@ -20,5 +20,4 @@ def run(_given: argparse.Namespace, settings: Settings) -> None:
                 system_url=settings.database_system_url,
             )
         )
-    upgrade.upgrade(settings.database_owner_url)
-    print("the database is up to date")
+    print(upgrade.upgrade(settings.database_owner_url))

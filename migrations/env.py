@@ -1,16 +1,19 @@
 """Alembic's entry point: online as the owner role, offline as SQL text (which `make check` lints)."""
 
 import asyncio
+from typing import Final
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from domain.models import metadata
-from migrations import definitions
+from migrations import compatibility, functions
 from runtime.database import sqlalchemy_url
 
-_LIMITS = "set lock_timeout = '4s'; set statement_timeout = '60s'"
+_LOCK: Final = "select pg_advisory_lock(hashtext('atelier.migrate'))"
+_LIMITS: Final = ("set lock_timeout = '1s'", "set statement_timeout = '60s'")
+"""Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again."""
 
 
 def run_offline() -> None:
@@ -28,23 +31,43 @@ async def _migrate(url: str) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run)
-            await connection.commit()
     finally:
         await engine.dispose()
 
 
 def _run(connection: Connection) -> None:
-    for statement in _LIMITS.split("; "):
-        connection.execute(text(statement))
-    connection.execute(text("select pg_advisory_lock(hashtext('atelier.migrate'))"))
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=False)
-    before = context.get_context().get_current_heads()
+    """One migrator at a time: the lock is the session's. A revision is a transaction of its own, the functions are one
+    after them. A database that is newer than this code is left as it is.
+    """
+    for statement in (_LOCK, *_LIMITS):
+        connection.exec_driver_sql(statement)
+    standing = compatibility.read(connection)
+    connection.commit()
+    if standing.revision > compatibility.head():
+        compatibility.require_carried(standing)
+        context.config.attributes["newer"] = standing.revision
+        return
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_type=True,
+        compare_server_default=False,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
-        if digest := context.config.attributes.get("digest"):
-            if context.get_context().get_current_heads() != before:
-                definitions.keep(connection, digest)
-            definitions.check(connection, digest)
+    if context.config.attributes.get("functions"):
+        _apply_functions(connection, standing)
+
+
+def _apply_functions(connection: Connection, standing: compatibility.Standing) -> None:
+    kept = compatibility.wanted(standing)
+    if kept == standing.kept:
+        return
+    connection.commit()
+    with connection.begin():
+        functions.apply(connection)
+        compatibility.keep(connection, kept)
 
 
 if context.is_offline_mode():

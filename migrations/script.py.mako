@@ -13,5 +13,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # lock_timeout (4 s) and statement_timeout (60 s) are set by env.py: expand first, contract in a later release
+    # A transaction of its own; env.py sets lock_timeout (1 s, tried again) and statement_timeout (60 s).
+    # Expand first, contract in a later release. Indexes concurrently: `with op.get_context().autocommit_block():`
     ${upgrades if upgrades else "pass"}

@@ -1,30 +1,63 @@
 """Runs the migrations from code (`atelier migrate`, `atelier up`, tests), so that no alembic.ini is needed."""
 
 import io
+import time
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
-from migrations import functions
+from migrations.compatibility import IncompatibleDatabaseError
 
 HERE = Path(__file__).parent
+TRIES: Final = 20
+PAUSE: Final = 1.0
+
+_BUSY: Final = "55P03"  # lock_not_available
+_OTHER_SIGNATURE: Final = frozenset({"42P13", "42725"})  # invalid_function_definition, ambiguous_function
+_RENAMED: Final = (
+    "the database has a function of another signature under the name of one of this code: a released signature never "
+    "changes, so this is data of development; remove the data folder (ATELIER_DATA_DIR) or the database, and start "
+    "again"
+)
 
 
-def upgrade(owner_url: str) -> None:
-    """To the newest revision. Blocking, and starts an event loop of its own: call it from a thread or a process.
+def upgrade(owner_url: str) -> str:
+    """To the newest revision, with this code's functions; a newer database is left as it is. Safe beside processes at
+    work and beside other migrators. Tries again while tables are locked. Returns what became of it, for people.
 
-    Raises OutdatedDatabaseError.
+    Blocking, and starts an event loop of its own: call it from a thread or a process. Raises IncompatibleDatabaseError.
     """
     config = _config(owner_url)
-    config.attributes["digest"] = functions.digest()
+    config.attributes["functions"] = True
+    for _ in range(TRIES - 1):
+        try:
+            command.upgrade(config, "head")
+        except DBAPIError as error:
+            if _state(error) != _BUSY:
+                raise _explained(error) from error
+            time.sleep(PAUSE)
+        else:
+            return _outcome(config)
     command.upgrade(config, "head")
+    return _outcome(config)
 
 
-def head() -> str:
-    """The revision that this code belongs to."""
-    return ScriptDirectory.from_config(_config("")).get_current_head() or ""
+def _outcome(config: Config) -> str:
+    if newer := config.attributes.get("newer"):
+        return f"the database is at revision {newer}, which still carries this older release; it is left as it is"
+    return "the database is up to date"
+
+
+def _state(error: DBAPIError) -> str:
+    """SQLSTATE."""
+    return getattr(error.orig, "sqlstate", "")
+
+
+def _explained(error: DBAPIError) -> Exception:
+    return IncompatibleDatabaseError(_RENAMED) if _state(error) in _OTHER_SIGNATURE else error
 
 
 def check(owner_url: str) -> None:
@@ -33,7 +66,7 @@ def check(owner_url: str) -> None:
 
 
 def as_sql() -> str:
-    """Every migration as the SQL it would run."""
+    """Every revision as the SQL it would run."""
     text = io.StringIO()
     config = _config("")
     config.output_buffer = text

@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 
 from cli.checks.finding import Finding, Subject, bad, good, guarded, note
-from migrations import definitions, functions, roles, upgrade
+from migrations import compatibility, roles
 from runtime import clock, database
 from runtime.database import Database, SystemDatabase
 from runtime.embedded import postgres
@@ -72,17 +72,16 @@ async def _roles(subject: Subject) -> list[Finding]:
 
 
 async def _schema(_: Subject, connection: asyncpg.Connection) -> list[Finding]:
-    try:
-        there = await connection.fetchval("select version_num from alembic_version")
-    except asyncpg.UndefinedTableError:
-        there = None
-    wanted = await asyncio.to_thread(upgrade.head)
-    if there != wanted:
-        return [bad("schema", f"at revision {there or 'none'}; this release wants {wanted}", "run `atelier migrate`")]
-    if await connection.fetchval(definitions.KEPT) != await asyncio.to_thread(functions.digest):
-        text = f"at revision {there}, but with functions of an older state of this code"
-        return [bad("schema", text, "data of development: remove the data folder or the database, and start again")]
-    return [good("schema", f"at revision {there}, which this release wants")]
+    standing = await compatibility.ask(connection)
+    if refusal := await compatibility.refusal(connection, standing):
+        what, __, advice = refusal.partition(": ")
+        return [bad("schema", what, advice)]
+    mine, there = compatibility.head(), f"at revision {standing.revision}"
+    if standing.revision > mine:
+        return [good("schema", f"{there}, newer than this release's {mine}, which it still carries")]
+    if standing.kept != await asyncio.to_thread(compatibility.wanted, standing):
+        return [note("schema", f"{there}, with other functions than this release's", "run `atelier migrate`")]
+    return [good("schema", f"{there}, which this release wants")]
 
 
 async def _tenancy(subject: Subject, connection: asyncpg.Connection) -> list[Finding]:

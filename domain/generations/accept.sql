@@ -5,7 +5,7 @@
 --   outcome 2  the key was used before for another request
 -- Raises AT402 when there are too few credits (which undoes everything), 55P03 when another request with the same key
 -- has been busy for two seconds.
-create function accept_generation(
+create or replace function accept_generation(
     p_organization text, p_scope text, p_key text, p_fingerprint bytea, p_answer bytea,
     p_id text, p_status text, p_engine text, p_template text, p_request jsonb, p_project text, p_metadata jsonb,
     p_run_at timestamptz, p_created_at timestamptz, p_price integer, p_hold_id text,
@@ -44,3 +44,4 @@ begin
     end if;
 end
 $$;
+grant execute on function accept_generation to atelier_app;

@@ -2,7 +2,7 @@
 -- balance. Answers for each request, in their order, whether it was accepted; the others carry a key that was used before
 -- (or by an earlier one of them) and have to be asked alone. Raises AT402 when there are too few credits for all of
 -- them, which undoes everything: then each has to be asked alone.
-create function accept_generations(
+create or replace function accept_generations(
     p_organization text, p_scopes text[], p_keys text[], p_fingerprints bytea[], p_answers bytea[],
     p_ids text[], p_statuses text[], p_engines text[], p_templates text[], p_requests jsonb[], p_projects text[],
     p_metadata jsonb[], p_run_at timestamptz[], p_created_at timestamptz[], p_prices integer[], p_hold_ids text[],
@@ -59,3 +59,4 @@ begin
     return taken;
 end
 $$;
+grant execute on function accept_generations to atelier_app;

@@ -2,7 +2,7 @@
 -- (organization_id, id); nothing else crosses organizations.
 
 -- Marks generations running; those that have ended meanwhile are left out.
-create function start_generations(p_organizations text[], p_ids text[])
+create or replace function start_generations(p_organizations text[], p_ids text[])
 returns table (organization_id text, id text, template text, request jsonb)
 language sql as $$
     update generations g set status = 'running', started_at = coalesce(g.started_at, now())
@@ -11,9 +11,10 @@ language sql as $$
         and g.status in ('scheduled', 'queued', 'running')
     returning g.organization_id, g.id, g.template, g.request
 $$;
+grant execute on function start_generations to atelier_system;
 
 -- Images of these identities that were made before, at most one each.
-create function find_images(p_organizations text[], p_identities text[])
+create or replace function find_images(p_organizations text[], p_identities text[])
 returns table (
     organization_id text, identity text, storage_key text, sha256 text, format text, width integer, height integer, bytes bigint
 )
@@ -25,11 +26,12 @@ language sql stable as $$
         where a.organization_id = wanted.organization_id and a.identity = wanted.identity limit 1
     ) found
 $$;
+grant execute on function find_images to atelier_system;
 
 -- The record of new images: fence, end, asset, charge and event of each, in one statement. Only what the fence returns
 -- feeds the rest. Answers the tasks that were still ours, and the credits that each settled. Images that are handed out again are not for here: giving
 -- their credits back takes the lock of a balance, which would have to be taken in order.
-create function record_images(p_results jsonb) returns table (task bigint, settled integer)
+create or replace function record_images(p_results jsonb) returns table (task bigint, settled integer)
 language sql as $$
     select set_config('lock_timeout', '1s', true); -- then each is tried by itself
     select set_config('synchronous_commit', 'on', true); -- a charge, and what was told, must survive
@@ -70,3 +72,4 @@ language sql as $$
     )
     select h.id, coalesce(m.price, 0) from held h left join made m on m.task = h.id
 $$;
+grant execute on function record_images to atelier_system;

@@ -1,6 +1,6 @@
 -- Whether anybody is to be told of these events by mail: one task each, for organizations that gave an address; no task,
 -- and so no work, for the others. As atelier_system, called by expand_batch.
-create function mail_targets(p_organizations text[], p_events text[])
+create or replace function mail_targets(p_organizations text[], p_events text[])
 returns table (organization_id text, event_id text, target text)
 language sql stable as $$
     select taken.organization_id, taken.id, ''
@@ -8,3 +8,4 @@ language sql stable as $$
     join organizations o on o.organization_id = taken.organization_id
     where o.notify_email is not null
 $$;
+grant execute on function mail_targets to atelier_system;

@@ -3,7 +3,7 @@
 -- Of each organization with tasks that could be claimed: since when the first of them is due, and in seconds; whether its
 -- plan's bound on images at once is what it waits for; whether more of them wait than its plan allows. No backlog is read
 -- but up to that bound, and only where the first has waited for seconds.
-create function sample_backlogs(p_queue text)
+create or replace function sample_backlogs(p_queue text)
 returns table (organization_id text, head timestamptz, age double precision, capped boolean, too_deep boolean)
 language sql stable as $$
     with recursive having_work as (
@@ -43,18 +43,21 @@ language sql stable as $$
     join organization_shares(array(select w.organization_id from heads w)) s on s.organization_id = h.organization_id
     left join open o on o.organization_id = h.organization_id
 $$;
+grant execute on function sample_backlogs to atelier_system;
 
 -- These organizations have too much waiting; all others have not. The row of org_system speaks of the installation.
-create function publish_backlogs(p_organizations text[], p_seconds double precision[]) returns void
+create or replace function publish_backlogs(p_organizations text[], p_seconds double precision[]) returns void
 language sql as $$
     delete from backlogs b where b.organization_id <> all (p_organizations);
     insert into backlogs as b (organization_id, seconds, measured_at)
     select told.organization_id, told.seconds, now() from unnest(p_organizations, p_seconds) as told (organization_id, seconds)
     on conflict on constraint pk_backlogs do update set seconds = excluded.seconds, measured_at = excluded.measured_at;
 $$;
+grant execute on function publish_backlogs to atelier_system;
 
 -- What no relay has measured lately says nothing.
-create function current_backlogs() returns table (organization_id text, seconds double precision)
+create or replace function current_backlogs() returns table (organization_id text, seconds double precision)
 language sql stable as $$
     select b.organization_id, b.seconds from backlogs b where b.measured_at > now() - interval '10 seconds'
 $$;
+grant execute on function current_backlogs to atelier_system;

@@ -2,7 +2,7 @@
 
 -- What is not there to be claimed any more is silently left out: that makes doubled and late messages harmless.
 -- p_number is the lock of the claiming process (`owners.sql`); null when it holds none.
-create function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_number integer, p_lease interval)
+create or replace function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_number integer, p_lease interval)
 returns table (
     id bigint, organization_id text, event_id text, event_type text, event_data jsonb, occurred_at timestamptz,
     correlation_id text, traceparent text, actor text, target text, subject text, attempts smallint, deaths smallint,
@@ -23,12 +23,13 @@ language sql as $$
         c.target, c.subject, c.attempts, c.deaths, c.lease_token, extract(epoch from now() - c.run_at)
     from claimed c join events e on (e.organization_id, e.id) = (c.organization_id, c.event_id)
 $$;
+grant execute on function claim_tasks to atelier_system;
 
 -- The ids that are still ours; the others were revoked (cancelled, or recovered after the lease had run out). They go on
 -- under the number that the process holds now: its connection may have broken since the claim. A row that someone has
 -- locked is left out of the renewal, never waited for: one of them must not cost the others their leases, and recovery
 -- leaves locked rows alone too.
-create function renew_leases(p_tasks bigint[], p_tokens bigint[], p_number integer, p_lease interval) returns setof bigint
+create or replace function renew_leases(p_tasks bigint[], p_tokens bigint[], p_number integer, p_lease interval) returns setof bigint
 language sql as $$
     with held as (
         select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
@@ -39,9 +40,10 @@ language sql as $$
     select t.id from tasks t join unnest(p_tasks, p_tokens) as mine (id, token) on t.id = mine.id and t.lease_token = mine.token
     where t.state = 'running'
 $$;
+grant execute on function renew_leases to atelier_system;
 
 -- At SIGTERM: ready at once, with no count raised.
-create function give_back_tasks(p_tasks bigint[], p_tokens bigint[]) returns integer
+create or replace function give_back_tasks(p_tasks bigint[], p_tokens bigint[]) returns integer
 language plpgsql as $$
 declare
     given integer;
@@ -55,3 +57,4 @@ begin
     return given;
 end
 $$;
+grant execute on function give_back_tasks to atelier_system;

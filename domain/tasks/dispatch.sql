@@ -10,7 +10,7 @@
 -- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
 -- With p_lane {other, slow, struggling} the queue is one of two lanes: of the tasks whose turn it is, those that belong in
 -- the other one are moved there, as they are, and are not sent; they come back without an actor.
-create function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean, p_lane jsonb)
+create or replace function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean, p_lane jsonb)
 returns table (actor text, ids bigint[])
 language plpgsql as $$
 declare
@@ -107,10 +107,11 @@ begin
     select m.actor, array_agg(m.id order by m.id) from marked m group by m.actor;
 end
 $$;
+grant execute on function dispatch_queue to atelier_system;
 
 -- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped, lane}. `waiting` are
 -- the tasks of each queue that had been dispatched before, and that nobody has claimed yet; `moved` went to another lane.
-create function relay_step(
+create or replace function relay_step(
     p_types text[], p_reactions jsonb, p_actors text[], p_queues jsonb, p_limit integer, p_unclaimed interval,
     out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint,
     out waiting jsonb, out moved integer, out messages jsonb
@@ -131,9 +132,10 @@ begin
     head := coalesce((select f.position from feed f order by f.position desc limit 1), 0);
 end
 $$;
+grant execute on function relay_step to atelier_system;
 
 -- What a scrape wants to know, without ever counting a whole backlog: counts stop at p_cap.
-create function sample_ledger(p_queues text[], p_cap integer)
+create or replace function sample_ledger(p_queues text[], p_cap integer)
 returns table (queue text, ready bigint, dispatched bigint, running bigint, oldest_seconds double precision)
 language sql stable as $$
     select q.queue,
@@ -159,8 +161,9 @@ language sql stable as $$
         ), 0)
     from unnest(p_queues) as q (queue)
 $$;
+grant execute on function sample_ledger to atelier_system;
 
-create function sample_events(p_cap integer)
+create or replace function sample_events(p_cap integer)
 returns table (pending bigint, set_aside bigint, dead bigint, unknown_types text[], oldest_seconds double precision)
 language sql stable as $$
     select
@@ -174,3 +177,4 @@ language sql stable as $$
             join events e on (e.organization_id, e.id) = (p.organization_id, p.event_id)
         ), 0)
 $$;
+grant execute on function sample_events to atelier_system;

@@ -5,7 +5,7 @@
 --   of         only for task.died: the actor whose death is spoken of
 --   targets    a function (organizations text[], events text[]) -> (organization_id, event_id, target)
 --   scheduled  the task waits for the event's `run_at` (product time)
-create function expand_batch(p_organizations text[], p_events text[], p_reactions jsonb) returns void
+create or replace function expand_batch(p_organizations text[], p_events text[], p_reactions jsonb) returns void
 language plpgsql as $$
 declare
     ahead interval := make_interval(secs => coalesce((select c.offset_seconds from product_clock c), 0));
@@ -42,11 +42,12 @@ begin
     end loop;
 end
 $$;
+grant execute on function expand_batch to atelier_system;
 
 -- Takes up to p_limit pending events of the types that this relay's code knows, gives them their place in the feed
 -- and writes their tasks. An event that cannot be expanded is set aside; the log goes on. What may pass by itself (a
 -- deadlock, a full disk, a lock, a shutdown) is raised, so that all of them stay pending.
-create function expand_events(p_types text[], p_reactions jsonb, p_limit integer, out expanded integer, out set_aside integer)
+create or replace function expand_events(p_types text[], p_reactions jsonb, p_limit integer, out expanded integer, out set_aside integer)
 language plpgsql as $$
 declare
     organizations text[];
@@ -104,3 +105,4 @@ begin
     end;
 end
 $$;
+grant execute on function expand_events to atelier_system;

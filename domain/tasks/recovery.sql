@@ -1,7 +1,7 @@
 -- What died is found and given another chance, or buried.
 
 -- Appends `task.died` for tasks that the same transaction has marked dead.
-create function append_task_died(p_tasks bigint[]) returns void
+create or replace function append_task_died(p_tasks bigint[]) returns void
 language sql as $$
     with facts as (
         insert into events (organization_id, id, type, version, subject, correlation_id, causation_id, traceparent, data)
@@ -13,9 +13,10 @@ language sql as $$
     )
     insert into pending_events (event_id, organization_id, type) select f.id, f.organization_id, f.type from facts f
 $$;
+grant execute on function append_task_died to atelier_app, atelier_system;
 
 -- A task whose attempts are used up. Runs as atelier_app inside the task's organization; false: not ours any more.
-create function bury_task(p_task bigint, p_token bigint, p_failure jsonb) returns boolean
+create or replace function bury_task(p_task bigint, p_token bigint, p_failure jsonb) returns boolean
 language plpgsql as $$
 begin
     update tasks t set state = 'dead', attempts = t.attempts + 1, ended_at = now(), lease_until = null,
@@ -28,9 +29,10 @@ begin
     return true;
 end
 $$;
+grant execute on function bury_task to atelier_app;
 
 -- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready.
-create function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
+create or replace function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
     buried bigint[];
@@ -52,10 +54,11 @@ begin
     died := coalesce(cardinality(buried), 0);
 end
 $$;
+grant execute on function note_deaths to atelier_system;
 
 -- As atelier_system. A lease that ran out is a death. A dispatched task that nobody claimed (its message was lost)
 -- becomes ready again.
-create function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
+create or replace function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
 language plpgsql as $$
 declare
     expired bigint[];
@@ -80,9 +83,10 @@ begin
     recovered := recovered + unclaimed;
 end
 $$;
+grant execute on function recover_tasks to atelier_system;
 
 -- As atelier_system. Tasks of workers that are known to be gone (`lost_owners`) need not wait for their lease.
-create function recover_orphans(p_owners integer[], out recovered integer, out died integer)
+create or replace function recover_orphans(p_owners integer[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
     orphans bigint[];
@@ -94,3 +98,4 @@ begin
     select d.recovered, d.died into recovered, died from note_deaths(orphans) d;
 end
 $$;
+grant execute on function recover_orphans to atelier_system;

@@ -1,7 +1,7 @@
 -- What has been kept for long enough goes in batches, so that no statement holds anything for long. As atelier_system.
 -- Each answers how many rows went; fewer than p_limit: there are no more.
 
-create function prune_tasks(p_before timestamptz, p_limit integer) returns integer
+create or replace function prune_tasks(p_before timestamptz, p_limit integer) returns integer
 language plpgsql as $$
 declare
     gone integer;
@@ -15,8 +15,9 @@ begin
     return gone;
 end
 $$;
+grant execute on function prune_tasks to atelier_system;
 
-create function prune_idempotency_keys(p_before timestamptz, p_limit integer) returns integer
+create or replace function prune_idempotency_keys(p_before timestamptz, p_limit integer) returns integer
 language plpgsql as $$
 declare
     gone integer;
@@ -30,10 +31,11 @@ begin
     return gone;
 end
 $$;
+grant execute on function prune_idempotency_keys to atelier_system;
 
 -- Deliveries with their attempts. Ids begin with the time, so that the primary key finds the old ones: p_before_id is an
 -- id of that time.
-create function prune_deliveries(p_before_id text, p_limit integer) returns integer
+create or replace function prune_deliveries(p_before_id text, p_limit integer) returns integer
 language plpgsql as $$
 declare
     gone integer;
@@ -55,8 +57,9 @@ begin
     return gone;
 end
 $$;
+grant execute on function prune_deliveries to atelier_system;
 
-create function prune_notifications(p_before_id text, p_limit integer) returns integer
+create or replace function prune_notifications(p_before_id text, p_limit integer) returns integer
 language plpgsql as $$
 declare
     gone integer;
@@ -75,11 +78,12 @@ begin
     return gone;
 end
 $$;
+grant execute on function prune_notifications to atelier_system;
 
 -- One page of the feed, and of the log with it: an event goes when it is old and nothing waits for it or speaks of it, be
 -- it a task (some run a year after their event), a delivery or a person. `last`: where the next page begins; null: no
 -- more of the feed is old.
-create function prune_log(p_before timestamptz, p_after bigint, p_limit integer, out last bigint, out gone integer)
+create or replace function prune_log(p_before timestamptz, p_after bigint, p_limit integer, out last bigint, out gone integer)
 language plpgsql as $$
 declare
     oldest timestamptz;
@@ -105,8 +109,9 @@ begin
     end if;
 end
 $$;
+grant execute on function prune_log to atelier_system;
 
-create function prune_ticks(p_before timestamptz) returns integer
+create or replace function prune_ticks(p_before timestamptz) returns integer
 language plpgsql as $$
 declare
     gone integer;
@@ -118,3 +123,4 @@ begin
     return gone;
 end
 $$;
+grant execute on function prune_ticks to atelier_system;

@@ -1,6 +1,6 @@
 -- One image each of up to p_limit organizations drawn by lot: the first one that was made after a moment, which is part of
 -- the id (p_from_id), or else the newest. As atelier_system.
-create function sample_assets(p_from_id text, p_limit integer)
+create or replace function sample_assets(p_from_id text, p_limit integer)
 returns table (organization_id text, id text, storage_key text, sha256 text, bytes bigint)
 language sql as $$
     select o.organization_id, found.id, found.storage_key, found.sha256, found.bytes
@@ -14,3 +14,4 @@ language sql as $$
         limit 1
     ) found
 $$;
+grant execute on function sample_assets to atelier_system;

@@ -2,7 +2,7 @@
 -- (organization_id, id); nothing else crosses organizations.
 
 -- Deliveries that may be sent now; the others (endpoint gone or disabled) are looked at one by one.
-create function load_deliveries(p_organizations text[], p_events text[], p_endpoints text[])
+create or replace function load_deliveries(p_organizations text[], p_events text[], p_endpoints text[])
 returns table (
     organization_id text, id text, event_id text, endpoint_id text, body bytea, url text, secret bytea,
     previous_secret bytea, previous_secret_until timestamptz, failing_since timestamptz, slow_since timestamptz
@@ -16,9 +16,10 @@ language sql stable as $$
     join webhook_endpoints w on (w.organization_id, w.id) = (d.organization_id, d.endpoint_id)
     where w.status = 'enabled'
 $$;
+grant execute on function load_deliveries to atelier_system;
 
 -- A body is built once: who comes second is told what the first has built.
-create function keep_bodies(p_organizations text[], p_ids text[], p_bodies bytea[])
+create or replace function keep_bodies(p_organizations text[], p_ids text[], p_bodies bytea[])
 returns table (organization_id text, id text, body bytea)
 language sql as $$
     select set_config('lock_timeout', '1s', true); -- then each is tried by itself
@@ -28,9 +29,10 @@ language sql as $$
     where (d.organization_id, d.id) = (built.organization_id, built.id)
     returning d.organization_id, d.id, d.body
 $$;
+grant execute on function keep_bodies to atelier_system;
 
 -- The record of deliveries that arrived: fence, attempt, end. Answers the tasks that were still ours.
-create function record_deliveries(p_results jsonb) returns setof bigint
+create or replace function record_deliveries(p_results jsonb) returns setof bigint
 language sql as $$
     select set_config('lock_timeout', '1s', true); -- then each is tried by itself
     select set_config('synchronous_commit', 'on', true); -- a charge, and what was told, must survive
@@ -57,3 +59,4 @@ language sql as $$
     )
     select h.id from held h
 $$;
+grant execute on function record_deliveries to atelier_system;

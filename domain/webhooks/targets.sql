@@ -1,6 +1,6 @@
 -- The endpoints that want to hear of these events. Each gets its delivery here, in the transaction that writes its
 -- task; the body is built by the first try. As atelier_system, called by expand_batch.
-create function webhook_targets(p_organizations text[], p_events text[])
+create or replace function webhook_targets(p_organizations text[], p_events text[])
 returns table (organization_id text, event_id text, target text)
 language sql as $$
     insert into deliveries (organization_id, id, event_id, event_type, endpoint_id)
@@ -14,3 +14,4 @@ language sql as $$
     on conflict do nothing
     returning deliveries.organization_id, deliveries.event_id, deliveries.endpoint_id
 $$;
+grant execute on function webhook_targets to atelier_system;

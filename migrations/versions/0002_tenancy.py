@@ -1,11 +1,8 @@
-"""Row-level security on every tenant table, what each role may do, and the catalogue of plans.
+"""Row-level security on every tenant table, and what each role may do.
 
 Revision: 0002, after: 0001
 """
 
-from typing import Any
-
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
@@ -43,23 +40,6 @@ SYSTEM_MAY = {
     "feed": "select, insert, delete",
     "credit_entries": "select, insert",
 }
-# Typed, so that alembic can render the catalogue as SQL text.
-PLAN_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
-    "id": sa.Text(),
-    "name": sa.Text(),
-    "monthly_credits": sa.Integer(),
-    "price_amount": sa.Integer(),
-    "price_currency": sa.Text(),
-    "reuse_is_free": sa.Boolean(),
-    "weight": sa.SmallInteger(),
-    "images_at_once": sa.Integer(),
-    "images_queued": sa.Integer(),
-}
-PLANS = (
-    ("free", "Free", 100, 0, "USD", True, 1, 32, 1_000),
-    ("pro", "Pro", 5_000, 29_00, "USD", False, 4, 128, 10_000),
-    ("scale", "Scale", 100_000, 199_00, "USD", False, 10, 512, 50_000),
-)
 
 
 def upgrade() -> None:
@@ -72,8 +52,6 @@ def upgrade() -> None:
     op.execute("grant select, insert, update, delete on plans, product_clock, schedule_ticks to atelier_system")
     op.execute("grant usage on sequence feed_position, lease_tokens, owner_numbers to atelier_system")
     op.execute("insert into product_clock default values")
-    catalogue = sa.table("plans", *(sa.column(name, kind) for name, kind in PLAN_COLUMNS.items()))
-    op.bulk_insert(catalogue, [dict(zip(PLAN_COLUMNS, plan, strict=True)) for plan in PLANS])
 
 
 def protect(table: str, app_may: str, system_may: str) -> None:

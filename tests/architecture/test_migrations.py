@@ -7,6 +7,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from migrations import functions
 from scripts import migrations
 from tests.architecture.source import ROOT
 
@@ -60,3 +61,13 @@ def test_migrations_carry_no_way_back():
     """Going back is a new revision: what a contract step dropped can't be conjured up by a downgrade."""
     files = (ROOT / "migrations/versions").glob("*.py")
     assert [Path(file).name for file in files if "def downgrade" in file.read_text()] == []
+
+
+def test_every_statement_beside_the_modules_is_applied():
+    assert {str(file): rest for file in functions.files() if (rest := functions.rest(file.read_text()))} == {}
+
+
+def test_a_function_that_could_not_be_applied_twice_is_named():
+    assert functions.rest("-- Why.\ncreate function f() returns void language sql as $$\n$$;\n").startswith(
+        "create function"
+    )

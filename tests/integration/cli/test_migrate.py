@@ -1,10 +1,17 @@
-"""Migrating again, and a database that an older state of the code has made."""
+"""Migrating: again, at once, beside work that holds locks, and with code that is older or newer than the database."""
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 
 import asyncpg
+import msgspec
 import pytest
 
+from cli import installation
+from migrations import compatibility, functions, upgrade
+from migrations.compatibility import IncompatibleDatabaseError, Kept
 from runtime.settings import Settings
 from tests.integration.cli.conftest import Atelier
 
@@ -16,19 +23,131 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def test_migrating_again_changes_nothing(atelier: Atelier) -> None:
+async def stands(owner: asyncpg.Connection, revision: str, **kept: str) -> None:
+    """Has the database say that of itself."""
+    there = (await compatibility.ask(owner)).kept
+    await owner.execute("update alembic_version set version_num = $1", revision)
+    comment = msgspec.json.encode(msgspec.structs.replace(there, **kept)).decode()
+    await owner.execute(f"comment on table alembic_version is '{comment}'")
+
+
+async def refusal(settings: Settings) -> str:
+    """What a process says that begins now."""
+    try:
+        await compatibility.check(settings.database_system_url)
+    except IncompatibleDatabaseError as error:
+        return str(error)
+    return ""
+
+
+async def test_migrating_again_changes_nothing(atelier: Atelier, owner: asyncpg.Connection) -> None:
+    before = await owner.fetch("select xmin::text, oid from pg_proc order by oid desc limit 99")
     answer = await atelier("migrate")
     assert (answer.status, answer.out) == (0, "the database is up to date\n")
+    assert await owner.fetch("select xmin::text, oid from pg_proc order by oid desc limit 99") == before
 
 
-@pytest.mark.parametrize("comment", ["'0123456789abcdef'", "null"])
-async def test_a_database_of_an_older_state_of_the_code_is_refused_in_one_line(
-    atelier: Atelier, owner: asyncpg.Connection, comment: str
+@pytest.mark.parametrize("comment", ["'0123456789abcdef'", "null", """'{"functions": "other", "oldest": "0001"}'"""])
+async def test_functions_that_changed_are_applied_anew_with_their_grants(
+    atelier: Atelier, owner: asyncpg.Connection, settings: Settings, comment: str
 ) -> None:
+    body = await owner.fetchval("select prosrc from pg_proc where proname = 'feed_after'")
+    definition = await owner.fetchval("select pg_get_functiondef('feed_after'::regproc)")
+    await owner.execute(definition.replace(body, " select 1::bigint, '', '', '' "))
+    await owner.execute("revoke execute on function feed_after from atelier_system")
     await owner.execute(f"comment on table alembic_version is {comment}")
+    assert "· schema" in (await atelier("doctor")).out
+    assert await refusal(settings) == ""
+    assert (await atelier("migrate")).status == 0
+    assert await owner.fetchval("select prosrc from pg_proc where proname = 'feed_after'") == body
+    assert await owner.fetchval("select has_function_privilege('atelier_system', 'feed_after'::regproc, 'execute')")
+    assert (await compatibility.ask(owner)).kept == Kept(functions.digest(), compatibility.OLDEST)
+
+
+async def test_a_function_under_another_signature_is_refused_in_one_line(
+    atelier: Atelier, owner: asyncpg.Connection
+) -> None:
+    await owner.execute(
+        "create function feed_after(p_position bigint) returns bigint language sql as 'select 1::bigint'"
+    )
+    await owner.execute("comment on table alembic_version is null")
     answer = await atelier("migrate")
     assert answer.status == 2
     (line,) = answer.err.splitlines()
-    assert "made by an older state of this code" in line
-    assert "remove the data folder" in line
-    assert "✗ schema" in (await atelier("doctor")).out
+    assert "a released signature never changes" in line
+    assert await owner.fetchval("select obj_description('alembic_version'::regclass)") is None
+
+
+async def test_a_migrator_older_than_the_database_leaves_it_as_it_is(
+    atelier: Atelier, owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await stands(owner, "9999", functions="of a newer release")
+    answer = await atelier("migrate")
+    assert (answer.status, answer.err) == (0, "")
+    assert "9999" in answer.out
+    assert "still carries" in answer.out
+    assert (await compatibility.ask(owner)).kept.functions == "of a newer release"
+    assert await refusal(settings) == ""
+    assert "✓ schema" in (await atelier("doctor")).out
+
+
+async def test_code_that_the_database_does_not_carry_any_more_does_not_begin(
+    atelier: Atelier, owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await stands(owner, "9999", oldest="9998")
+    for answer in (await atelier("migrate"), await atelier("relay")):
+        assert (answer.status, len(answer.err.splitlines())) == (2, 1)
+        assert "run a newer release" in answer.err
+    assert "carries releases from 9998 on" in await refusal(settings)
+
+
+async def test_code_newer_than_the_database_waits_for_the_migration(
+    owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await stands(owner, "0001")
+    assert "run `atelier migrate`" in await refusal(settings)
+    await stands(owner, compatibility.head())
+    await owner.execute("drop function feed_after")
+    assert await refusal(settings) == "the database lacks the functions feed_after: run `atelier migrate`"
+    await owner.execute("drop table alembic_version")
+    assert await refusal(settings) == "the database has no schema: run `atelier migrate`"
+
+
+async def test_migrators_at_once_take_turns(owner: asyncpg.Connection, settings: Settings) -> None:
+    await owner.execute("comment on table alembic_version is null")
+    environment = {**os.environ, **installation.to_environment(settings)}
+    command = (sys.executable, "-m", "cli.main", "migrate")
+    both = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(2)]
+    assert [await one.wait() for one in both] == [0, 0]
+    assert (await compatibility.ask(owner)).kept.functions == functions.digest()
+
+
+async def test_a_migration_waits_for_its_turn_behind_another_one_however_long(
+    owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await owner.execute("select pg_advisory_lock(hashtext('atelier.migrate'))")
+    migrating = asyncio.create_task(asyncio.to_thread(upgrade.upgrade, settings.database_owner_url))
+    while not await owner.fetchval("select exists(select from pg_locks where locktype = 'advisory' and not granted)"):
+        assert not migrating.done()
+        await asyncio.sleep(0.01)
+    await owner.execute("select pg_advisory_unlock(hashtext('atelier.migrate'))")
+    await migrating
+
+
+async def test_a_locked_table_is_tried_again_until_it_is_free(
+    owner: asyncpg.Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody who comes behind a migration waits longer than its lock time-out."""
+    monkeypatch.setattr(upgrade, "PAUSE", 0.0)
+    await owner.execute("comment on table alembic_version is null")
+    async with owner.transaction():
+        await owner.execute("lock table alembic_version in access exclusive mode")
+        migrating = asyncio.create_task(asyncio.to_thread(upgrade.upgrade, settings.database_owner_url))
+        waiting = "select pid from pg_locks where relation = 'alembic_version'::regclass and not granted"
+        pids = set[int]()
+        while len(pids) < 2:
+            assert not migrating.done()
+            pids |= {row["pid"] for row in await owner.fetch(waiting)}
+            await asyncio.sleep(0.02)
+    await migrating
+    assert (await compatibility.ask(owner)).kept.functions == functions.digest()
