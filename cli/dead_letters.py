@@ -10,17 +10,17 @@ from typing import Any, Final
 import msgspec
 
 from cli import attached, tables
+from domain.dead_letters import decisions, letters
+from domain.dead_letters.letters import Filter
 from domain.errors import DomainError
 from domain.tasks import dead_letters
 from domain.tasks.dead_letters import DeadLetter, SetAside
-from domain.tasks.errors import DeadLetterNotFound, DeadLetterNotReplayable, ExpansionFailed
+from domain.tasks.errors import DeadLetterNotFound, ExpansionFailed
 from runtime import clock, ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from workers import reactions
-from workers.actor import ACTORS
 
-BY: Final = "operator"
 PAGE: Final = 100
 
 _KNOWN = frozenset(event.type for event in reactions.REACTIONS)
@@ -47,12 +47,12 @@ class Desk(msgspec.Struct, frozen=True):
     database: Database
     system: SystemDatabase
 
-    async def letters(self, actor: str | None = None) -> AsyncIterator[DeadLetter]:
+    async def letters(self, only: Filter) -> AsyncIterator[DeadLetter]:
         """Oldest first, page by page: what is decided of one does not hide the next."""
         last = 0
         while True:
             async with self.system.system_transaction() as tx:
-                page = await dead_letters.page(tx, after=last, limit=PAGE, actor=actor)
+                page = await letters.oldest(tx, only, after=last, limit=PAGE)
             for letter in page:
                 yield letter
             if len(page) < PAGE:
@@ -83,41 +83,32 @@ class Desk(msgspec.Struct, frozen=True):
         """Raises what the domain says against it; then nothing has changed."""
         if isinstance(found, SetAside):
             await self._expand(found)
-            return
-        actor = ACTORS.get(found.actor)
-        if actor is None:
-            raise DeadLetterNotReplayable(f"this release has no actor {found.actor}")
-        async with self.database.transaction(found.organization_id) as tx:
-            if actor.replay is None:
-                await dead_letters.revive(tx, found, by=BY)
-            else:
-                await dead_letters.supersede(tx, found, by=BY)
-                await actor.replay(tx, found)
+        else:
+            await decisions.replay(self.database, found)
 
     async def _expand(self, event: SetAside) -> None:
         if event.type not in _KNOWN:
             raise ExpansionFailed(f"this release does not know events of the type {event.type}")
         async with self.system.system_transaction() as tx:
-            await dead_letters.expand_again(tx, event, reactions.rows(), by=BY)
+            await dead_letters.expand_again(tx, event, reactions.rows(), by=decisions.OPERATOR)
 
     async def discard(self, found: DeadLetter | SetAside, reason: str) -> None:
         if isinstance(found, SetAside):
             async with self.system.system_transaction() as tx:
-                await dead_letters.drop(tx, found, by=BY, reason=reason)
+                await dead_letters.drop(tx, found, by=decisions.OPERATOR, reason=reason)
         else:
-            async with self.database.transaction(found.organization_id) as tx:
-                await dead_letters.discard(tx, found, by=BY, reason=reason)
+            await decisions.discard(self.database, found, reason)
 
 
 async def _list(given: argparse.Namespace, desk: Desk) -> int:
-    letters = [letter async for letter in desk.letters(given.actor)]
+    found = [letter async for letter in desk.letters(_filter(given))]
     events = [] if given.actor else [event async for event in desk.events()]
     if given.json:
-        _print_json({"dead_letters": letters, "set_aside_events": events})
+        _print_json({"dead_letters": found, "set_aside_events": events})
         return 0
-    if not letters and not events:
+    if not found and not events:
         print("Nothing waits for a person.")
-    if letters:
+    if found:
         rows = [
             (
                 letter.id,
@@ -128,7 +119,7 @@ async def _list(given: argparse.Namespace, desk: Desk) -> int:
                 _ago(letter.ended_at),
                 _last(letter),
             )
-            for letter in letters
+            for letter in found
         ]
         print(tables.text(("TASK", "ACTOR", "SUBJECT", "TRIES", "DEATHS", "DIED", "LAST FAILURE"), rows))
     if events:
@@ -182,7 +173,7 @@ async def _chosen(given: argparse.Namespace, desk: Desk) -> AsyncIterator[Found]
     async for found in _named(given.ids, desk):
         yield found
     if given.all:
-        async for letter in desk.letters(given.actor):
+        async for letter in desk.letters(_filter(given)):
             yield str(letter.id), letter
     if given.set_aside:
         async for event in desk.events():
@@ -219,6 +210,10 @@ async def _each(
 def _say(given: argparse.Namespace, line: str, *, to_errors: bool = False) -> None:
     if not given.json:
         print(line, file=sys.stderr if to_errors else sys.stdout, flush=True)
+
+
+def _filter(given: argparse.Namespace) -> Filter:
+    return Filter(actor=given.actor)
 
 
 def _print_json(value: Any) -> None:

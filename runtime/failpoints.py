@@ -23,6 +23,7 @@ NAMES: frozenset[str] = frozenset(
         "render.after_render",
         "render.after_put",
         "webhook.after_2xx",
+        "dead_letters.after_decision",
     }
 )
 

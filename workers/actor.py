@@ -34,8 +34,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
     Each may ask for tools by naming them as keyword-only parameters (see `workers.tools`).
 
-    replay(tx, letter): begins the work of a dead task anew, under another event. None: the task itself starts over,
-    for actors whose business state does not end with it.
+    How the work of a dead one begins anew is the domain's to say (`domain/dead_letters/decisions.py`).
     """
 
     name: str
@@ -44,7 +43,6 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Step
     work: Step | None
     record: Step | None
-    replay: Step | None
     batch: Batch | None
 
     def name_in(self, queue: Queue) -> str:
@@ -62,16 +60,13 @@ def actor(
     prepare: Step,
     work: Step | None = None,
     record: Step | None = None,
-    replay: Step | None = None,
     batch: Batch | None = None,
     policy: RetryPolicy = STANDARD,
 ) -> Actor:
     """Declares an actor, `module.verb`. An actor without work does its whole task in `prepare`'s transaction."""
     for function in filter(None, (prepare, work, record, *((batch.prepare, batch.record) if batch else ()))):
         tools.names(function)
-    declared = Actor(
-        name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record, replay=replay, batch=batch
-    )
+    declared = Actor(name=name, queue=queue, policy=policy, prepare=prepare, work=work, record=record, batch=batch)
     if ACTORS.setdefault(name, declared) is not declared:
         raise ValueError(f"two actors are called {name}")
     return declared

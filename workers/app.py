@@ -52,7 +52,7 @@ class Worker:
             statements.install(system.engine, settings.slow_statement, "system")
             await database.check_role()
             await system.check_role()
-            tools = await cleanup.enter_async_context(toolboxes.opened(settings, system, self._group))
+            tools = await cleanup.enter_async_context(toolboxes.opened(settings, database, system, self._group))
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)

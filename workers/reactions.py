@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from domain.api_keys.events import ApiKeyCreated, ApiKeyRevoked
+from domain.dead_letters.events import BulkOperationAdvanced, BulkOperationEnded, BulkOperationStarted
 from domain.events.base import Event
 from domain.files.events import FileDeleted, FileUploaded
 from domain.generations.events import (
@@ -25,7 +26,7 @@ from domain.webhooks.events import (
     EndpointTested,
 )
 from workers.actor import Actor
-from workers.actors import generations, notifications, upkeep, webhooks
+from workers.actors import dead_letters, generations, notifications, upkeep, webhooks
 
 
 class Reaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +62,17 @@ REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
     TaskDied: (
         to(generations.abandon, of=generations.render),
         to(webhooks.give_up, of=webhooks.deliver),
+        to(dead_letters.give_up, of=dead_letters.carry_out),
     ),
     EndpointTested: (tell_endpoints,),
     DeliveryReplayed: (to(webhooks.deliver),),
     EndpointDeleted: (to(webhooks.purge),),
+    BulkOperationStarted: (to(dead_letters.carry_out),),
+    BulkOperationAdvanced: (to(dead_letters.carry_out),),
     SweepDue: (to(upkeep.sweep),),
     RetentionDue: (to(upkeep.prune),),
     StorageCheckDue: (to(upkeep.check_storage),),
+    BulkOperationEnded: Silent("who started it looks at it"),
     EndpointCreated: Silent("it hears of what happens from its commit on"),
     EndpointChanged: Silent("each delivery reads its endpoint anew"),
     EndpointDisabled: Silent("its open deliveries fail at their next attempt"),

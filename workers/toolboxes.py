@@ -15,7 +15,7 @@ from queue_config.queues import Group
 from runtime import outbound
 from runtime.batching import Batcher
 from runtime.children import ChildPool
-from runtime.database import SystemDatabase
+from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
@@ -28,12 +28,12 @@ from workers.tools import Tools
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, system: SystemDatabase, group: Group) -> AsyncIterator[Tools]:
+async def opened(settings: Settings, database: Database, system: SystemDatabase, group: Group) -> AsyncIterator[Tools]:
     """Raises KeyringError, ChildDiedError."""
     client = outbound.create(settings)
     try:
         if group == "io":
-            yield _io(settings, system, client)
+            yield _io(settings, database, system, client)
             return
         async with _renderers(settings) as renderers:
             yield _images(settings, system, client, renderers)
@@ -52,7 +52,7 @@ def _images(settings: Settings, system: SystemDatabase, client: Outbound, render
     )
 
 
-def _io(settings: Settings, system: SystemDatabase, client: Outbound) -> Tools:
+def _io(settings: Settings, database: Database, system: SystemDatabase, client: Outbound) -> Tools:
     urls = ObjectUrls(
         base=f"{settings.public_url}/assets",
         secrets=signing.secrets(settings.signing_keys),
@@ -63,6 +63,7 @@ def _io(settings: Settings, system: SystemDatabase, client: Outbound) -> Tools:
         store=build_store(settings),
         outbound=client,
         system=system,
+        database=database,
         keyring=Keyring.from_setting(settings.encryption_keys),
         mail=EmailChannel(settings.smtp_url),
         describe=describer(urls),

@@ -11,7 +11,7 @@ from domain.notifications.channels.base import Channel
 from domain.tasks.outcomes import Describe, DescribeMany
 from domain.webhooks.lanes import SlowEndpoints
 from runtime.children import ChildPool
-from runtime.database import SystemDatabase
+from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
 from runtime.outbound import Outbound
 from runtime.settings import Settings
@@ -25,6 +25,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     store: ObjectStore
     outbound: Outbound
     system: SystemDatabase
+    database: Database | None = None
     renderers: ChildPool | None = None
     find_image: FindImage | None = None
     keyring: Keyring | None = None

@@ -1,17 +1,20 @@
-"""Tasks that wait for a person. Every change here leaves an audit entry."""
+"""Tasks that wait for a person, as the ledger knows them. Every end of the wait leaves an audit entry."""
 
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import cast, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.exc import DBAPIError
 
 from domain.audit import log as audit
+from domain.errors import DomainError
 from domain.events.models import SetAsideEvent
 from domain.tasks.errors import DeadLetterNotFound, ExpansionFailed, SetAsideEventNotFound
 from domain.tasks.models import TaskRow
-from runtime.database import SystemTransaction, Transaction
+from runtime import clock
+from runtime.database import SystemTransaction, Transaction, row_dict
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +23,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     organization_id: str
     event_id: str
+    queue: str
     actor: str
     target: str
     subject: str
@@ -39,47 +43,46 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     set_aside_at: datetime
 
 
-async def page(
-    tx: SystemTransaction, *, after: int = 0, limit: int = 100, actor: str | None = None
-) -> list[DeadLetter]:
-    """Oldest first; `after` is the id of the last one of the page before."""
-    query = _dead().where(TaskRow.id > after).order_by(TaskRow.id).limit(limit)
-    if actor is not None:
-        query = query.where(TaskRow.actor == actor)
-    return [DeadLetter(**row._mapping) for row in await tx.execute(query)]  # noqa: SLF001 - SQLAlchemy's accessor
-
-
 async def one(tx: SystemTransaction, task_id: int) -> DeadLetter:
     """Raises DeadLetterNotFound."""
-    row = (await tx.execute(_dead().where(TaskRow.id == task_id))).one_or_none()
+    columns = (getattr(TaskRow, name) for name in DeadLetter.__struct_fields__)
+    row = (await tx.execute(select(*columns).where(TaskRow.state == "dead", TaskRow.id == task_id))).one_or_none()
     if row is None:
         raise DeadLetterNotFound(f"there is no dead task {task_id}")
-    return DeadLetter(**row._mapping)  # noqa: SLF001 - SQLAlchemy's accessor
+    return DeadLetter(**row_dict(row))
 
 
-async def revive(tx: Transaction, letter: DeadLetter, *, by: str) -> None:
+async def revive(tx: Transaction, letter: DeadLetter, *, by: str, **details: str) -> None:
     """The task starts over, its counts at zero: for actors whose business state did not end with it."""
     await _leave(tx, letter, state="ready", run_at=func.now(), attempts=0, deaths=0, ended_at=None)
-    await audit.write(tx, letter.organization_id, by, "dead_letter.replayed", str(letter.id), actor=letter.actor)
+    await _note(tx, letter, by, "dead_letter.replayed", details)
 
 
-async def supersede(tx: Transaction, letter: DeadLetter, *, by: str) -> None:
+async def supersede(tx: Transaction, letter: DeadLetter, *, by: str, **details: str) -> None:
     """The domain has started the work anew under another event; this task is over."""
     await _leave(tx, letter, state="cancelled")
-    await audit.write(tx, letter.organization_id, by, "dead_letter.replayed", str(letter.id), actor=letter.actor)
+    await _note(tx, letter, by, "dead_letter.replayed", details)
 
 
-async def discard(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> None:
+async def discard(tx: Transaction, letter: DeadLetter, *, by: str, reason: str, **details: str) -> None:
     """Given up for good; what its death ended stays ended."""
     await _leave(tx, letter, state="cancelled")
-    details = {"actor": letter.actor, "reason": reason}
-    await audit.write(tx, letter.organization_id, by, "dead_letter.discarded", str(letter.id), **details)
+    await _note(tx, letter, by, "dead_letter.discarded", {"reason": reason} | details)
+
+
+async def note_refusal(tx: Transaction, letter: DeadLetter, refusal: DomainError) -> None:
+    """Why it was not replayed stands among its failures, in place of an earlier refusal; it stays dead."""
+    entry = {"at": clock.rfc3339(clock.machine()), "kind": "refusal", "reason": f"{refusal.detail} ({refusal.code})"}
+    before = func.jsonb_path_query_array(TaskRow.failures, cast('$[*] ? (@.kind != "refusal")', JSONPATH))
+    told = before.op("||")(cast([entry], JSONB))
+    query = update(TaskRow).where(TaskRow.id == letter.id, TaskRow.state == "dead")
+    await tx.execute(query.values(failures=told))
 
 
 async def set_aside(tx: SystemTransaction, *, after: str = "", limit: int = 100) -> list[SetAside]:
     """Oldest first; `after` is the id of the last event of the page before."""
     query = _aside().where(SetAsideEvent.event_id > after).order_by(SetAsideEvent.event_id).limit(limit)
-    return [SetAside(**row._mapping) for row in await tx.execute(query)]  # noqa: SLF001 - SQLAlchemy's accessor
+    return [SetAside(**row_dict(row)) for row in await tx.execute(query)]
 
 
 async def one_set_aside(tx: SystemTransaction, event_id: str) -> SetAside:
@@ -87,7 +90,7 @@ async def one_set_aside(tx: SystemTransaction, event_id: str) -> SetAside:
     row = (await tx.execute(_aside().where(SetAsideEvent.event_id == event_id))).one_or_none()
     if row is None:
         raise SetAsideEventNotFound(f"the event {event_id:.64} is not set aside")
-    return SetAside(**row._mapping)  # noqa: SLF001 - SQLAlchemy's accessor
+    return SetAside(**row_dict(row))
 
 
 async def expand_again(tx: SystemTransaction, event: SetAside, reactions: list[dict[str, Any]], *, by: str) -> None:
@@ -123,9 +126,8 @@ async def _leave(tx: Transaction, letter: DeadLetter, **values: Any) -> None:
         raise DeadLetterNotFound(f"task {letter.id} is not dead any more")
 
 
-def _dead() -> Any:
-    columns = (getattr(TaskRow, name) for name in DeadLetter.__struct_fields__)
-    return select(*columns).where(TaskRow.state == "dead")
+async def _note(tx: Transaction, letter: DeadLetter, by: str, action: str, details: dict[str, str]) -> None:
+    await audit.write(tx, letter.organization_id, by, action, str(letter.id), actor=letter.actor, **details)
 
 
 def _aside() -> Any:

@@ -37,6 +37,43 @@ def upgrade() -> None:
         prefixes=["UNLOGGED"],
     )
     op.create_table(
+        "bulk_decisions",
+        sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("operation_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("task_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("outcome in ('replayed', 'discarded', 'refused')", name=op.f("ck_bulk_decisions_outcome")),
+        sa.PrimaryKeyConstraint("organization_id", "operation_id", "task_id", name=op.f("pk_bulk_decisions")),
+    )
+    op.create_index(
+        op.f("ix_bulk_decisions_operation_id_decided_at"),
+        "bulk_decisions",
+        ["operation_id", "decided_at"],
+        unique=False,
+    )
+    op.create_table(
+        "bulk_operations",
+        sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("filter", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("rate", sa.Double(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="running", nullable=False),
+        sa.Column("matched", sa.Integer(), nullable=False),
+        sa.Column("position", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("action in ('replay', 'discard')", name=op.f("ck_bulk_operations_action")),
+        sa.CheckConstraint(
+            "status in ('running', 'completed', 'cancelled', 'failed')", name=op.f("ck_bulk_operations_status")
+        ),
+        sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_bulk_operations")),
+    )
+    op.create_table(
         "events",
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
         sa.Column("id", sa.String(length=64, collation="C"), nullable=False),
@@ -185,6 +222,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_tasks_dead", "tasks", ["organization_id", "id"], unique=False, postgresql_where=sa.text("state = 'dead'")
     )
+    op.create_index("ix_tasks_dead_in_order", "tasks", ["id"], unique=False, postgresql_where=sa.text("state = 'dead'"))
     op.create_index(
         "ix_tasks_done", "tasks", ["ended_at"], unique=False, postgresql_where=sa.text("state in ('done', 'cancelled')")
     )

@@ -16,6 +16,8 @@ APP_MAY = {
     "assets": "select, insert",
     "audit_entries": "select, insert",
     "backlogs": "",
+    "bulk_decisions": "select, insert",
+    "bulk_operations": "select, insert, update",
     "credit_accounts": "select, update",
     "credit_entries": "select, insert",
     "deliveries": "select, insert, update, delete",

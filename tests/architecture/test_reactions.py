@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from domain.dead_letters import decisions
 from domain.events.base import Event
 from domain.generations.events import GenerationFailed
 from domain.tasks.events import TaskDied
@@ -55,6 +56,10 @@ def test_every_event_has_its_reactions_or_a_reason_for_none(sql):
 def test_every_actor_is_used():
     used = {r.actor.name for there in REACTIONS.values() if not isinstance(there, Silent) for r in there}
     assert sorted(set(ACTORS) - used) == []
+
+
+def test_for_each_actor_it_is_said_how_its_dead_tasks_begin_anew():
+    assert sorted(decisions.WAYS) == sorted(ACTORS)
 
 
 def test_an_actor_is_named_for_its_module_and_its_steps_are_asynchronous():

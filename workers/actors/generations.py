@@ -10,7 +10,6 @@ render = actor(
     prepare=lifecycle.start,
     work=engines.render,
     record=lifecycle.finish,
-    replay=lifecycle.replay,
     batch=Batch(prepare=batches.start, fits=batches.fits, record=batches.record),
 )
 abandon = actor("generations.abandon", queue=queues.LIFECYCLE, prepare=lifecycle.abandon)

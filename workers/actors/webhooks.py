@@ -11,7 +11,6 @@ deliver = actor(
     prepare=deliveries.prepare,
     work=deliveries.send,
     record=deliveries.record,
-    replay=deliveries.replay_dead,
     batch=Batch(prepare=batches.prepare, fits=batches.fits, record=batches.record),
 )
 give_up = actor("webhooks.give_up", queue=queues.LIFECYCLE, prepare=deliveries.give_up)

@@ -15,11 +15,13 @@ from runtime.orm import ORGANIZATION
 TENANT_TABLES: Final = {table.name: table for table in metadata.sorted_tables if ORGANIZATION in table.columns}
 
 _PREFIXES: Final = {
-    "api_keys": "key", "assets": "ast", "audit_entries": "aud", "credit_entries": "ent", "deliveries": "dlv",
-    "delivery_attempts": "att", "events": "evt", "files": "file", "generations": "gen", "notifications": "ntf",
-    "webhook_endpoints": "whe",
+    "api_keys": "key", "assets": "ast", "audit_entries": "aud", "bulk_operations": "blk", "credit_entries": "ent",
+    "deliveries": "dlv", "delivery_attempts": "att", "events": "evt", "files": "file", "generations": "gen",
+    "notifications": "ntf", "webhook_endpoints": "whe",
 }  # fmt: skip
 _VALUES: Final[dict[str, dict[str, Any]]] = {
+    "bulk_decisions": {"outcome": "replayed"},
+    "bulk_operations": {"action": "replay"},
     "credit_entries": {"kind": "hold", "from_account": "available", "to_account": "held"},
     "events": {"type": "generation.accepted", "data": {"engine": "template", "template": "badge", "price": 1}},
     "feed": {"position": func.nextval("feed_position"), "type": "generation.accepted"},

@@ -132,6 +132,7 @@ async def spine(
         find_image=Batcher(partial(batches.find, system), largest=8),
         slow_endpoints=SlowEndpoints(system),
         system=system,
+        database=database,
     )
     connection = await runtime_database.connect(settings.database_system_url, name="test-relay")
     organization = await make_organization(notify_email="someone@customer.example")

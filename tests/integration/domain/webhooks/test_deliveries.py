@@ -7,6 +7,8 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
+from domain.dead_letters import letters
+from domain.dead_letters.letters import Filter
 from domain.generations.events import GenerationCancelled, GenerationSucceeded
 from domain.tasks import dead_letters
 from domain.webhooks import deliveries, endpoints
@@ -346,7 +348,7 @@ async def test_an_operator_replays_the_dead_letter_of_a_delivery(courier: Courie
     await courier.deliver()
     receiver.answers[:] = [OK]
     async with courier.system.system_transaction() as tx:
-        [letter] = await dead_letters.page(tx, actor=deliveries.DELIVER)
+        [letter] = await letters.oldest(tx, Filter(actor=deliveries.DELIVER))
     async with courier.database.transaction(courier.organization) as tx:
         await deliveries.replay_dead(tx, letter)
         await dead_letters.supersede(tx, letter, by="operator")
