@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bench.faults.journal import Answered, Asked, Delivered, Struck, read
+from bench.faults.journal import Answered, Asked, Delivered, Struck, Woken, read
 from bench.faults.receiver import ENDS
 from bench.tenants import Tenant
 from cli import invariants, receiver
@@ -36,6 +36,7 @@ _DEATHS = """
     select split_part(f ->> 'owner', '/', 2)::int as pid, (f ->> 'at')::timestamptz as at
     from tasks t cross join lateral jsonb_array_elements(t.failures) f where f ->> 'kind' = 'death'
 """
+_TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"
 _DEAD = "select actor, count(*) from tasks where state = 'dead' group by actor"
 
 
@@ -48,11 +49,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     answered: Sequence[Answered]
     delivered: Sequence[Delivered]
     struck: Sequence[Struck]
+    woken: Sequence[Woken] = ()
     generations: Sequence[Mapping[str, Any]]
     assets: Sequence[Mapping[str, Any]]
     expected: Sequence[Mapping[str, Any]]
     mails: Sequence[Mapping[str, Any]]
     deaths: Sequence[Mapping[str, Any]]
+    tokens: dict[int, int] = {}
     dead: dict[str, int]
     broken: Sequence[Breach]
 
@@ -65,6 +68,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 async def gather(settings: Settings, tenants: Sequence[Tenant], folder: Path) -> Evidence:
     organizations = [tenant.organization_id for tenant in tenants]
+    woken = list(read(folder / "nemesis.jsonl", Woken))
     connection = await database.connect(settings.database_system_url, name="atelier-audit")
     try:
         return Evidence(
@@ -74,11 +78,13 @@ async def gather(settings: Settings, tenants: Sequence[Tenant], folder: Path) ->
             answered=list(read(folder / "client.jsonl", Answered)),
             delivered=list(read(folder / "receiver.jsonl", Delivered)),
             struck=list(read(folder / "nemesis.jsonl", Struck)),
+            woken=woken,
             generations=await connection.fetch(_GENERATIONS, organizations),
             assets=await connection.fetch(_ASSETS, organizations),
             expected=await connection.fetch(_EXPECTED, organizations),
             mails=await connection.fetch(_MAILS, organizations),
             deaths=await connection.fetch(_DEATHS),
+            tokens=dict(await connection.fetch(_TOKENS, [task for line in woken for task in line.held])),
             dead=dict(await connection.fetch(_DEAD)),
             broken=await invariants.breaches(connection),
         )
@@ -87,7 +93,7 @@ async def gather(settings: Settings, tenants: Sequence[Tenant], folder: Path) ->
 
 
 async def judge(evidence: Evidence) -> list[Breach]:
-    found = [*evidence.broken, *_promises(evidence), *_webhooks(evidence), *_mails(evidence)]
+    found = [*evidence.broken, *_promises(evidence), *_webhooks(evidence), *_mails(evidence), *_fences(evidence)]
     found += await asyncio.to_thread(lambda: list(_files(evidence)))
     return sorted(set(found))
 
@@ -145,6 +151,14 @@ def _mails(evidence: Evidence) -> Iterator[Breach]:
     for row in evidence.generations:
         if row["status"] in {"succeeded", "failed"} and row["id"] not in told:
             yield Breach("lost", "every end was mailed", row["id"])
+
+
+def _fences(evidence: Evidence) -> Iterator[Breach]:
+    """Tokens only grow: whoever was frozen until others had its tasks has put its own token on none of them."""
+    for line in evidence.woken:
+        for task, token in line.now.items():
+            if evidence.tokens.get(task, token) < token:
+                yield Breach("books", "a lease that was lost stays lost", f"task {task} of {line.blow} {line.pid}")
 
 
 def _files(evidence: Evidence) -> Iterator[Breach]:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from bench import tenants
-from bench.faults import audit, cases, complaints, nemesis, observation
+from bench.faults import audit, cases, clocks, complaints, disk, harms, observation, surroundings
 from bench.faults.audit import Evidence
 from bench.faults.cases import Hit
 from bench.faults.journal import Journal
@@ -21,11 +21,11 @@ from bench.faults.load import Load
 from bench.faults.nemesis import Nemesis
 from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
-from bench.rabbitmq_server import RabbitmqServer
+from bench.faults.surroundings import Surroundings
 from cli import installation
 from cli.installation import Installation
 from cli.invariants import Breach
-from runtime.settings import Secret, Settings
+from runtime.settings import Settings
 
 TENANTS: Final = 5
 CREDIT: Final = 1_000_000
@@ -66,6 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     webhooks: int
     repeated: int
+    fenced: int
+    """Tasks that a frozen process held, and that were no longer its own when it went on."""
     dead: dict[str, int]
     poisons: int
     deaths: int
@@ -81,6 +83,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """SIGKILLs, by the nemesis and by failpoints."""
         named = sum(hit.seconds is not None and hit.case.action == "kill" for hit in self.hits)
         return named + sum(count for blow, count in self.blows.items() if blow.startswith(("kill", "poison")))
+
+    @property
+    def ambiguous(self) -> int:
+        """Commits whose answer was swallowed."""
+        return sum(count for blow, count in self.blows.items() if blow.startswith("lost commit"))
 
     @property
     def flaws(self) -> list[str]:
@@ -107,6 +114,7 @@ async def run(settings: Settings, options: Options, tell: Tell) -> Report:
 def _own(settings: Settings, folder: Path, options: Options) -> Settings:
     return msgspec.structs.replace(
         settings,
+        broker=options.broker,
         data_dir=folder / "var",
         storage_dir=folder / "var/storage",
         mail_dir=folder / "var/mail",
@@ -126,36 +134,35 @@ async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -
         await receiver.start()
         cleanup.push_async_callback(receiver.stop)
         tell("starting an installation of its own")
-        rabbitmq = await _rabbitmq(cleanup, folder) if options.broker == "rabbitmq" else None
-        if rabbitmq is not None:
-            settings = msgspec.structs.replace(settings, broker="rabbitmq", rabbitmq_url=Secret(rabbitmq.url))
-        running = await cleanup.enter_async_context(
-            installation.running(settings, lambda line: print(line, file=story))
+        running: Installation | None = None
+        full = cleanup.enter_context(
+            disk.mounted(settings.data_dir, lambda: running.pids().get("worker-images", 0) if running else 0)
         )
-        settings = running.settings
-        made = await tenants.make(running, TENANTS, receiver.hooks(), credit=CREDIT, notify_email=MAIL)
-        observed = Database(settings.database_system_url)
+        around = await cleanup.enter_async_context(
+            surroundings.standing(settings, folder, receiver.port, lambda line: print(line, file=story))
+        )
+        running = await cleanup.enter_async_context(
+            installation.running(around.settings, lambda line: print(line, file=story))
+        )
+        await around.learn()
+        hooks = receiver.hooks(around.links["receiver"].port)
+        made = await tenants.make(running, TENANTS, hooks, credit=CREDIT, notify_email=MAIL)
+        observed = Database(around.direct.database_system_url)
         cleanup.push_async_callback(observed.close)
         load = Load(running.contract.base_url, made, asked, options.seed)
         cleanup.push_async_callback(load.close)
-        blows = Nemesis(running, observed, load, struck, tell, rabbitmq)
+        blows = Nemesis(running, around, full, observed, load, struck, tell)
         torment = Torment(running, observed, load, blows, options, folder, tell)
         await torment.run()
-        evidence = await audit.gather(settings, made, folder)
+        evidence = await audit.gather(_direct(running, around), made, folder)
         breaches = [*await audit.judge(evidence), *torment.drifts()]
         tell("stopping")
     return _report(options, torment, evidence, breaches)
 
 
-async def _rabbitmq(cleanup: contextlib.AsyncExitStack, folder: Path) -> RabbitmqServer:
-    """Raises MissingPackageError."""
-    place = folder / "rabbitmq"
-    place.mkdir()
-    server = RabbitmqServer(place)
-    cleanup.callback(server.close)
-    server.launch()
-    await asyncio.to_thread(server.wait_until_ready)
-    return server
+def _direct(running: Installation, around: Surroundings) -> Settings:
+    """The installation's own settings, with its servers reached past the links."""
+    return msgspec.structs.replace(running.settings, database_system_url=around.direct.database_system_url)
 
 
 class Torment:
@@ -210,7 +217,8 @@ class Torment:
 
     async def _random(self) -> None:
         options = self._options
-        blows = nemesis.plan(options.seed, options.seconds, options.gap, options.broker)
+        without = () if clocks.library() else ("skew",)
+        blows = harms.plan(options.seed, options.seconds, options.gap, options.broker, without=without)
         self.poisons = options.poisons
         self._tell(f"{len(blows)} random blows within {options.seconds:g} s, {self.poisons} poisoned requests")
         async with asyncio.TaskGroup() as group:
@@ -255,12 +263,13 @@ def _report(options: Options, torment: Torment, evidence: Evidence, breaches: li
     return Report(
         options=options,
         hits=torment.hits,
-        blows=Counter(line.blow for line in evidence.struck if line.pid or line.blow == "flush redis"),
+        blows=Counter(line.blow for line in evidence.struck if line.pid != 0),
         statuses=Counter(row["status"] for row in evidence.generations),
         accepted=len({line.id for line in evidence.promises}),
         requests=len(evidence.answered),
         webhooks=len(delivered),
         repeated=sum(delivered.values()) - len(delivered),
+        fenced=sum(len(line.lost) for line in evidence.woken),
         dead=evidence.dead,
         poisons=torment.poisons,
         deaths=len(evidence.deaths),

@@ -45,14 +45,34 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Struck(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A blow of the nemesis. `pid` 0: it had no process."""
+    """A blow of the nemesis. `pid` 0: the process that was meant was not there; None: none was meant. `what` tells
+    more: the client that was cut off, what the commit was of whose answer was lost.
+    """
 
     at: float
     blow: str
-    pid: int = 0
+    pid: int | None = None
+    what: str = ""
 
 
-Line = Asked | Answered | Delivered | Struck
+class Woken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A process is about to go on that was frozen: with the tasks, by id, and their tokens as they were when it was
+    frozen (`held`) and as they are now; one that is not there any more is not in `now`.
+    """
+
+    at: float
+    blow: str
+    pid: int
+    held: dict[int, int]
+    now: dict[int, int]
+
+    @property
+    def lost(self) -> dict[int, int]:
+        """The tasks that somebody else has had meanwhile, with the tokens that they had before."""
+        return {task: token for task, token in self.held.items() if self.now.get(task, token) != token}
+
+
+Line = Asked | Answered | Delivered | Struck | Woken
 
 T = TypeVar("T", bound=Line)
 

@@ -1,7 +1,7 @@
 """Looking at the ledger while everything around it is being killed: by SQL, over one connection that comes back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -19,6 +19,8 @@ _FAULTS = (
 )
 """What says that the server is gone, and nothing that says that a statement is wrong."""
 _HOLDS = "select exists(select from tasks where state = 'running' and owner like '%/' || $1::text || '/%')"
+_HELD = "select id, lease_token from tasks where state = 'running' and owner like '%/' || $1::text || '/%'"
+_TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"
 _RENDER = "select state, owner from tasks where subject = $1 and actor = 'generations.render' order by id desc limit 1"
 _OPEN = """
     select (select count(*) from pending_events)
@@ -66,6 +68,14 @@ class Database:
 
     async def holds_tasks(self, pid: int) -> bool:
         return bool((await self.query(_HOLDS, str(pid)))[0][0])
+
+    async def held_by(self, pid: int) -> dict[int, int]:
+        """The tasks that the process holds, with the tokens of its leases."""
+        return {row[0]: row[1] for row in await self.query(_HELD, str(pid))}
+
+    async def tokens(self, tasks: Iterable[int]) -> dict[int, int]:
+        """As they are; a cancelled task has none."""
+        return {row[0]: row[1] for row in await self.query(_TOKENS, list(tasks))}
 
     async def render_of(self, generation: str) -> Render | None:
         """None: its event has not become a task yet."""

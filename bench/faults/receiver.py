@@ -26,7 +26,7 @@ class Receiver:
         self._journal = journal
         self._refused: set[tuple[int, str]] = set()
         self._runner: web.AppRunner
-        self._base = ""
+        self.port = 0
 
     async def start(self) -> None:
         application = web.Application()
@@ -34,14 +34,15 @@ class Receiver:
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         await self._runner.cleanup()
 
-    def hooks(self) -> Sequence[Hook]:
-        """The first wants to hear of everything, the flaky one of ends only."""
-        return Hook(f"{self._base}/0"), Hook(f"{self._base}/{FLAKY}", ENDS)
+    def hooks(self, port: int) -> Sequence[Hook]:
+        """Reached over this port. The first wants to hear of everything, the flaky one of ends only."""
+        base = f"http://127.0.0.1:{port}"
+        return Hook(f"{base}/0"), Hook(f"{base}/{FLAKY}", ENDS)
 
     async def _take(self, request: web.Request) -> web.Response:
         at = time.time()

@@ -75,7 +75,9 @@ def _outcome(report: Report) -> list[str]:
         ("accept to end", _spread(report.durations)),
         ("webhooks", f"{report.webhooks} delivered, {report.repeated} again under the same id"),
         ("tasks dead", f"{dead} ({report.poisons} were poisoned)"),
+        ("commits unheard of", str(report.ambiguous)),
         ("leases that ran out", str(report.deaths)),
+        ("woke up too late", f"{report.fenced} tasks were somebody else's by then"),
         ("kill to free again", f"{_spread(report.recoveries)} ({recovered})"),
         ("at rest after", "never" if report.rested is None else f"{report.rested:.1f} s"),
     )

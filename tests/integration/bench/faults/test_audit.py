@@ -12,7 +12,7 @@ import pytest
 
 from bench.faults import audit
 from bench.faults.audit import Evidence
-from bench.faults.journal import Answered, Asked, Delivered, Struck
+from bench.faults.journal import Answered, Asked, Delivered, Struck, Woken
 from bench.tenants import Tenant
 from domain.webhooks import signing
 from runtime.settings import Settings
@@ -57,6 +57,7 @@ def sound(tmp_path: Path) -> Evidence:
         answered=[Answered(at=AT, key="1", status=202, id="gen_1", sha256="x")],
         delivered=[delivered("evt_1", "generation.accepted"), delivered("evt_2", "generation.succeeded")],
         struck=[Struck(at=AT, blow="kill worker-io", pid=17)],
+        woken=[Woken(at=AT, blow="freeze worker-io", pid=18, held={7: 3, 8: 4}, now={7: 5, 8: 4})],
         generations=[{"id": "gen_1", "status": "succeeded", "key": "1", "seconds": 1.0}],
         assets=[asset | {"generation_id": "gen_1"}],
         expected=[
@@ -64,6 +65,7 @@ def sound(tmp_path: Path) -> Evidence:
             {"id": "evt_2", "type": "generation.succeeded", "subject": "gen_1", "url": url},
         ],
         mails=[{"id": "ntf_1", "subject": "gen_1"}],
+        tokens={7: 5, 8: 4},
         deaths=[{"pid": 17, "at": datetime.fromtimestamp(AT + 9, UTC)}],
         dead={},
         broken=[],
@@ -149,6 +151,7 @@ async def test_a_sound_round_breaks_no_rule(sound: Evidence) -> None:
         (more("delivered", delivered("evt_9", "generation.failed")), "doubled", "an end is told under one id"),
         (without_last("mails"), "lost", "every end was mailed"),
         (damaged, "lost", "every image is stored as it was made"),
+        (changed(tokens={7: 3}), "books", "a lease that was lost stays lost"),
         (with_a_stray_file, "books", "every stored image is somebody's"),
     ],
 )
