@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from cli.readiness import DatabaseAwayError
 from domain.errors import DomainError
 from migrations.compatibility import IncompatibleDatabaseError
 from runtime import settings as settings_module
@@ -30,8 +31,8 @@ examples:
 Every setting is an ATELIER_… environment variable, or a line in .env: see docs/settings.md.
 """
 EXPECTED: Final = (
-    AlreadyRunningError, DomainError, FailpointSpecError, IncompatibleDatabaseError, ServiceUnavailableError,
-    SettingsError, StartError, WrongRoleError,
+    AlreadyRunningError, DatabaseAwayError, DomainError, FailpointSpecError, IncompatibleDatabaseError,
+    ServiceUnavailableError, SettingsError, StartError, WrongRoleError,
 )  # fmt: skip
 """What a person can do something about: one line, exit status 2."""
 

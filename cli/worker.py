@@ -1,11 +1,10 @@
 """`atelier worker`: one process that carries out the tasks of one group of queues, until SIGTERM."""
 
 import argparse
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from migrations import compatibility
+from cli import readiness
 from runtime import settings as settings_module
 from runtime.settings import Settings
 from workers import app
@@ -19,5 +18,5 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 
 def run(given: argparse.Namespace, settings: Settings) -> None:
     settings_module.require(settings, *NEEDED[given.group])
-    asyncio.run(compatibility.check(settings.database_system_url))
+    readiness.wait_for_database(settings)
     app.serve_worker(settings, given.group)

@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A role that may create roles; only `atelier migrate` uses it, the first time. Empty: the roles exist."""
     database_pool_size: int = 10
     """Connections that one process holds at most, for each role it uses."""
+    database_patience: float = 30.0
+    """How long a process waits for PostgreSQL as it starts, before it gives up with exit status 2."""
     slow_statement: float = 0.2
     """From how many seconds on a statement is logged and counted as slow."""
 

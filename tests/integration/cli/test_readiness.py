@@ -1,0 +1,73 @@
+"""Processes that are started while PostgreSQL does not answer, or does not let them in."""
+
+import asyncio
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from bench.faults import proxy
+from bench.faults.proxy import Link
+from cli import main, readiness
+from cli.readiness import DatabaseAwayError
+from runtime.embedded import postgres
+from runtime.settings import Secret, Settings
+from tests.conftest import Servers
+
+NOBODY = "postgresql://atelier_app:canary@127.0.0.1:1/atelier"
+KEYS = {
+    "ATELIER_ENCRYPTION_KEYS": f"k1:{'A' * 43}=",
+    "ATELIER_SIGNING_KEYS": "a-signing-key-of-tests-that-is-long-enough",
+    "ATELIER_SMTP_URL": "smtp://127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize("command", ["api", "relay", "worker --group images", "worker --group io"])
+def test_a_process_waits_for_postgresql_says_so_and_gives_up_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ATELIER_")]:
+        monkeypatch.delenv(name)
+    for name, value in (KEYS | {"ATELIER_DATABASE_URL": NOBODY, "ATELIER_DATABASE_PATIENCE": "0.3"}).items():
+        monkeypatch.setenv(name, value)
+    assert main.main(command.split()) == 2
+    waiting, gave_up = capsys.readouterr().err.splitlines()
+    assert waiting.startswith("atelier: waiting for PostgreSQL at 127.0.0.1:1/atelier (ConnectionRefusedError)")
+    assert gave_up.startswith("atelier: PostgreSQL at 127.0.0.1:1/atelier did not answer")
+    assert "canary" not in waiting + gave_up
+
+
+async def test_a_process_begins_as_soon_as_postgresql_answers(
+    settings: Settings, servers: Servers, database_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = parse_qs(urlsplit(servers.admin_url).query)["host"][0]
+    link = Link(proxy.over_unix(str(Path(folder) / postgres.SOCKET)))
+    await link.open()
+    link.refuses = True
+    place = f"127.0.0.1:{link.port}/{database_name}"
+    over_link = msgspec.structs.replace(
+        settings,
+        database_url=Secret(f"postgresql://atelier_app@{place}"),
+        database_system_url=Secret(f"postgresql://atelier_system@{place}"),
+    )
+    waiting = asyncio.create_task(asyncio.to_thread(readiness.wait_for_database, over_link))
+    said = ""
+    async with asyncio.timeout(20):
+        while not said:
+            said = capsys.readouterr().err
+            await asyncio.sleep(0.01)
+    assert "waiting for PostgreSQL" in said
+    assert not waiting.done()
+    link.refuses = False
+    async with asyncio.timeout(20):
+        await waiting
+    await link.close()
+
+
+def test_a_process_does_not_wait_for_a_database_that_refuses_it(settings: Settings, servers: Servers) -> None:
+    elsewhere = msgspec.structs.replace(settings, database_url=servers.database_url("atelier_app", "nowhere"))
+    with pytest.raises(DatabaseAwayError, match='refuses: database "nowhere" does not exist'):
+        readiness.wait_for_database(elsewhere)
