@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -22,9 +21,11 @@ from domain.generations.reception import Reception
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
+from runtime.endings import Ending
 from runtime.settings import Settings
 from runtime.telemetry import logs, metrics, statements, tracing
 from runtime.wakeups import Hub, Moved, Nudge, Read
+from runtime.watchdog import on_this_loop
 from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
@@ -74,32 +75,32 @@ class _Server(uvicorn.Server):
         return len(self.server_state.connections)
 
 
-def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Raises WrongRoleError, KeyringError."""
+def run(settings: Settings) -> Ending:
+    """Until SIGTERM or SIGINT, or until the watchdog finds something. Raises WrongRoleError, KeyringError."""
     logs.configure(settings, "api")
     metrics.configure("api")
     tracing.configure(settings, "atelier-api")
     failpoints.configure(settings.failpoints)
-    uvloop.run(serve(settings))
+    ending = uvloop.run(serve(settings))
     tracing.shutdown()
+    return ending
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings) -> Ending:
     """Returns when every request that had come is answered.
 
     Listens on the sockets that were handed over (`runtime/activation.py`: the API's, then the operator's), else on the
     ports of the settings.
     """
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    watchdog = on_this_loop("api", settings, stopping.set)
     public, operator = activation.listening_sockets() or [
         bind(settings.host, settings.port),
         bind(settings.host, settings.operator_port),
     ]
     async with open_resources(settings) as resources:
         await serve_on(public, operator, resources, stopping)
+    return watchdog.ending
 
 
 async def serve_on(

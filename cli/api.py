@@ -8,7 +8,7 @@ from runtime import settings as settings_module
 from runtime.settings import Settings
 
 
-def run(_given: argparse.Namespace, settings: Settings) -> None:
+def run(_given: argparse.Namespace, settings: Settings) -> int:
     settings_module.require(settings, "database_url", "encryption_keys", "signing_keys")
     readiness.wait_for_database(settings)
-    server.run(settings)
+    return server.run(settings)

@@ -8,7 +8,7 @@ from runtime.settings import Settings
 from workers import app
 
 
-def run(_given: argparse.Namespace, settings: Settings) -> None:
+def run(_given: argparse.Namespace, settings: Settings) -> int:
     settings_module.require(settings, "database_url")
     readiness.wait_for_database(settings)
-    app.serve_relay(settings)
+    return app.serve_relay(settings)

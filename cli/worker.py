@@ -16,7 +16,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 """Settings, by group."""
 
 
-def run(given: argparse.Namespace, settings: Settings) -> None:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     settings_module.require(settings, *NEEDED[given.group])
     readiness.wait_for_database(settings)
-    app.serve_worker(settings, given.group)
+    return app.serve_worker(settings, given.group)

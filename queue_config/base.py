@@ -67,6 +67,10 @@ class MessageBroker(dramatiq.Broker):
         """Raises BrokerUnavailableError, after about a second at most."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Raises BrokerUnavailableError when it cannot be reached now. Blocks, for about a second at most."""
+        raise NotImplementedError
+
     def reader(self, queue_name: str, prefetch: int, timeout: float) -> Reader:
         """`timeout` is in seconds; no more than `prefetch` messages will be held, running ones included."""
         raise NotImplementedError

@@ -52,6 +52,9 @@ class RabbitmqBroker(MessageBroker):
         """As if RabbitMQ had lost them: whoever takes from them or sends to them declares them anew."""
         self._link.call(lambda session: session.delete(self.queues))
 
+    def check(self) -> None:
+        self.server_version()
+
     def server_version(self) -> tuple[int, ...]:
         """Raises BrokerUnavailableError."""
 

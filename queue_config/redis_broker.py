@@ -57,6 +57,12 @@ class RedisBroker(MessageBroker):
         pipeline.lpush(_key(queue_name), *reversed(encoded))
         self._execute(pipeline)
 
+    def check(self) -> None:
+        try:
+            self._client.ping()
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnavailableError(f"Redis is away: {type(error).__name__}") from error
+
     def _execute(self, pipeline: redis.client.Pipeline) -> None:
         try:
             pipeline.execute()

@@ -27,6 +27,9 @@ class StubBroker(MessageBroker):
                 self._lists[queue_name].extend(encoded)
             self._changed.notify_all()
 
+    def check(self) -> None:
+        """Memory is always there."""
+
     def put_back(self, queue_name: str, encoded: Sequence[bytes]) -> None:
         with self._changed:
             self._lists[queue_name].extendleft(reversed(encoded))

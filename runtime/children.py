@@ -186,6 +186,11 @@ class _Slot:
                 self._end(self._present)
             self._present, self._successor = self._successor or asyncio.create_task(self._start()), None
 
+    @property
+    def warm(self) -> bool:
+        present = self._present
+        return present is not None and present.done() and not _failed(present) and present.result().alive
+
     def prepare_successor(self) -> None:
         if not self._closed and (self._successor is None or _failed(self._successor)):
             self._successor = asyncio.create_task(self._start())
@@ -226,6 +231,11 @@ class ChildPool:
     async def warm(self) -> None:
         """Starts every child. Raises ChildDiedError (`not_started`) with what the child said."""
         await asyncio.gather(*(slot.child() for slot in self._slots))
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether some child could take a call, or carries one out: one that died lately has a successor on its way."""
+        return any(slot.warm for slot in self._slots)
 
     async def call(self, payload: bytes) -> bytes:
         """Waits for a free child. Raises ChildDiedError; a cancelled caller's child is killed at once."""

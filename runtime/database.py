@@ -11,6 +11,7 @@ from typing import Any, Final, NewType
 
 import asyncpg
 from sqlalchemy import event, text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -93,7 +94,10 @@ class _Pool:
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
         """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself."""
-        pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
+        try:
+            pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
+        except AsyncAdapt_asyncpg_dbapi.Error as error:  # SQLAlchemy's own copy of what the driver said
+            raise error.__cause__ or error from None
         try:
             yield pooled.driver_connection
         finally:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
-from runtime import launcher
+from runtime import endings, launcher
 
 ReadyCheck = Callable[[], Awaitable[bool]]
 Progress = Callable[[str], None]
@@ -217,7 +217,7 @@ class Supervisor:
             self.changed()
             if time.monotonic() - child.ready_at > child.run.process.restart.calm:
                 child.pause = child.run.process.restart.first
-            await self._revive(child, f"{child.run.process.name} {_ending(status)}")
+            await self._revive(child, f"{child.run.process.name} {endings.told(status)}")
             self.changed()
 
     async def _revive(self, child: _Child, trouble: str) -> None:
@@ -240,7 +240,7 @@ async def run(process: Process) -> None:
     finally:
         await only.kill()
     if status != 0:
-        raise only.failed(_ending(status))
+        raise only.failed(endings.told(status))
 
 
 async def _spawn(process: Process, env: Mapping[str, str]) -> _Run:
@@ -302,7 +302,7 @@ async def _wait_until_ready(run: _Run, check: ReadyCheck) -> None:
                 pause = min(pause * 1.5, 0.1)
     except TimeoutError:
         raise run.failed(f"was not ready within {run.process.ready_timeout:g} s") from None
-    raise run.failed(f"{_ending(await run.handle.wait())} before it was ready")
+    raise run.failed(f"{endings.told(await run.handle.wait())} before it was ready")
 
 
 def _open_log(path: Path) -> IO[bytes]:
@@ -319,7 +319,3 @@ def _cut_log(path: Path) -> None:
     if path.stat().st_size > LOG_LIMIT:
         shutil.copyfile(path, path.with_name(path.name + ".old"))
         os.truncate(path, 0)
-
-
-def _ending(status: int) -> str:
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -10,6 +10,7 @@ import msgspec
 from dotenv import dotenv_values
 
 PREFIX = "ATELIER_"
+SMALLEST_PROCESS = 256 << 20
 
 
 class SettingsError(Exception):
@@ -127,6 +128,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Threads for libraries that block (storage drivers), in one process."""
     shutdown_timeout: float = 10.0
     """How long a process may finish what it is doing after SIGTERM."""
+    hang_seconds: float = 30.0
+    """A process of which a part (an event loop) has stood still for so long ends, to be started anew. 0: never."""
+    memory_limit: int = 1 << 30
+    """A process that holds more than so many bytes finishes what it does and ends, to be started anew. 0: never."""
     fonts_dir: Path = Path()
     """A folder with further font packs (CJK, colour emoji); each file becomes part of an image's identity."""
 
@@ -151,6 +156,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError("ATELIER_SIGNING_KEYS: one of them is too short; give at least 32 characters")
         if self.rabbitmq_url and not self.rabbitmq_url.startswith(("amqp://", "amqps://")):
             raise SettingsError("ATELIER_RABBITMQ_URL must begin with amqp:// or amqps://")
+        if 0 < self.memory_limit < SMALLEST_PROCESS:
+            raise SettingsError(
+                f"ATELIER_MEMORY_LIMIT must be 0 or at least {SMALLEST_PROCESS}: a process needs that much"
+            )
+        if 0 < self.hang_seconds < 2:
+            raise SettingsError("ATELIER_HANG_SECONDS must be 0 or at least 2, or what is only slow is ended")
         defaults: dict[str, Any] = {
             "public_url": self.public_url.rstrip("/") or f"http://{self.host}:{self.port}",
             "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),

@@ -18,14 +18,17 @@ from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group, Queue
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
+from runtime.endings import Ending
 from runtime.settings import Settings
 from runtime.telemetry import logs, metrics, metrics_server, statements, tracing
 from runtime.wakeups import Nudge
-from workers import toolboxes
+from runtime.watchdog import Watchdog, on_this_loop
+from workers import readiness, toolboxes
 from workers.actor import ACTORS, Actor
 from workers.execution import Executor
 from workers.holdings import Heartbeat
 from workers.relay import Relay
+from workers.tools import Tools
 
 log = logs.logger(__name__)
 
@@ -33,12 +36,16 @@ log = logs.logger(__name__)
 class Worker:
     """What one worker process has on its event loop, from `open` to `close`."""
 
-    def __init__(self, settings: Settings, group: Group) -> None:
+    def __init__(self, settings: Settings, group: Group, watchdog: Watchdog) -> None:
         self._settings = settings
         self._group = group
+        self._watchdog = watchdog
         self._cleanup = contextlib.AsyncExitStack()
-        self.ailment: Callable[[], str | None] = lambda: None
+        self._serving: dramatiq.Worker | None = None
         self.executor: Executor
+        self._broker: MessageBroker
+        self._tools: Tools
+        self._heartbeat: Heartbeat
         self._nudge: Nudge
 
     async def open(self) -> None:
@@ -52,17 +59,20 @@ class Worker:
             statements.install(system.engine, settings.slow_statement, "system")
             await database.check_role()
             await system.check_role()
-            tools = await cleanup.enter_async_context(toolboxes.opened(settings, database, system, self._group))
+            opened = toolboxes.opened(settings, database, system, self._group)
+            self._tools = await cleanup.enter_async_context(opened)
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)
             self.executor = Executor(
-                database, system, tools, actors_of(self._group), lease=lease, ended=self._nudge.send
+                database, system, self._tools, actors_of(self._group), lease=lease, ended=self._nudge.send
             )
-            heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
-            heartbeat.start()
-            cleanup.callback(heartbeat.stop)
-            server = await metrics_server.serve(settings.host, settings.metrics_port, self._ailing)
+            self._heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
+            self._heartbeat.start()
+            cleanup.callback(self._heartbeat.stop)
+            self._watchdog.watch("actors", asyncio.get_running_loop())
+            self._watchdog.watch("heartbeat", self._heartbeat.loop)
+            server = await metrics_server.serve(settings.host, settings.metrics_port, self.ailment, self._hindrance)
             cleanup.push_async_callback(server.close)
             watch = asyncio.create_task(metrics.watch_event_loop("actors"))
             cleanup.callback(watch.cancel)
@@ -82,8 +92,20 @@ class Worker:
         await self.executor.give_back()
         self._nudge.send()
 
-    def _ailing(self) -> str | None:
-        return self.ailment()
+    def serves(self, broker: MessageBroker, serving_worker: dramatiq.Worker) -> None:
+        """From now on it is ready, and its threads must live."""
+        self._broker, self._serving = broker, serving_worker
+        self._watchdog.watch_for(self.ailment)
+
+    def ailment(self) -> str | None:
+        if not self._heartbeat.is_alive():
+            return "the heartbeat has died"
+        return serving.ailment(self._serving) if self._serving else None
+
+    async def _hindrance(self) -> str | None:
+        if self._serving is None:
+            return "it is about to start"
+        return await readiness.hindrance(self.executor, self._broker, self._tools.renderers)
 
     async def close(self) -> None:
         await self._cleanup.aclose()
@@ -93,22 +115,26 @@ def actors_of(group: Group) -> dict[str, Actor]:
     return {name: actor for name, actor in ACTORS.items() if actor.queue.group == group}
 
 
-def serve_worker(settings: Settings, group: Group) -> None:
-    """Until SIGTERM or SIGINT. Then nothing new is taken, and what runs is given back at once.
+def serve_worker(settings: Settings, group: Group) -> Ending:
+    """Until SIGTERM or SIGINT, or until the watchdog finds something. Then nothing new is taken, and what runs is given
+    back at once.
 
     Raises WrongRoleError.
     """
     _configure(settings, f"worker-{group}")
     stopping = _stop_signal()
-    worker = Worker(settings, group)
+    watchdog = Watchdog(settings, stopping.set)
+    watchdog.start()
+    worker = Worker(settings, group, watchdog)
     loop = EventLoop(worker.open, worker.close)
     broker = build_broker(settings, [loop])
     declare(broker, group, worker.run)
     threads = settings.image_workers if group == "images" else settings.io_threads
     serving_worker = _started(broker, group, threads)
-    worker.ailment = functools.partial(serving.ailment, serving_worker)
+    worker.serves(broker, serving_worker)
     activation.announce_ready()
     stopping.wait()
+    watchdog.expect_end()
     log.info("worker stops")
     serving.stop_taking(serving_worker)
     with contextlib.suppress(TimeoutError):
@@ -116,6 +142,7 @@ def serve_worker(settings: Settings, group: Group) -> None:
     serving.stop(serving_worker, settings.shutdown_timeout)
     broker.close()
     tracing.shutdown()
+    return watchdog.ending
 
 
 def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Worker:
@@ -136,20 +163,20 @@ def declare(broker: MessageBroker, group: Group, run: Callable[[Queue, Sequence[
             dramatiq.actor(taken, actor_name=name, queue_name=queue.name, broker=broker)  # type: ignore[call-overload]
 
 
-def serve_relay(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Raises WrongRoleError."""
+def serve_relay(settings: Settings) -> Ending:
+    """Until SIGTERM or SIGINT, or until the watchdog finds something. Raises WrongRoleError."""
     _configure(settings, "relay")
-    uvloop.run(_relay(settings))
+    ending = uvloop.run(_relay(settings))
     tracing.shutdown()
+    return ending
 
 
-async def _relay(settings: Settings) -> None:
+async def _relay(settings: Settings) -> Ending:
     await _check_system_role(settings)
     broker = build_broker(settings)
     relay = Relay(settings, broker)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, relay.stop)
-    server = await metrics_server.serve(settings.host, settings.metrics_port, relay.ailment)
+    watchdog = on_this_loop("relay", settings, relay.stop)
+    server = await metrics_server.serve(settings.host, settings.metrics_port, relay.ailment, relay.hindrance)
     log.info("relay ready", metrics=server.url)
     activation.announce_ready()
     try:
@@ -157,6 +184,7 @@ async def _relay(settings: Settings) -> None:
     finally:
         await server.close()
         await asyncio.to_thread(broker.close)
+    return watchdog.ending
 
 
 async def _check_system_role(settings: Settings) -> None:

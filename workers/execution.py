@@ -57,7 +57,7 @@ class Executor:
         self._system = system
         self._tools = tools
         self._actors = actors
-        self._stopping = False
+        self.stopping = False
         self._batches = Batches(system, tools, actors)
         self._rooms = Rooms()
         self._carriers: set[asyncio.Task[None]] = set()
@@ -91,8 +91,12 @@ class Executor:
             await room.leave(1)
             self._ended()
 
+    async def try_claim(self) -> None:
+        """Claims nothing. Raises what would keep a claim from succeeding."""
+        await claims.claim(self._system, [], actors=self._actors, owner=self.owner, lease=self.lease)
+
     async def _claim(self, task_ids: Sequence[int]) -> list[Task]:
-        if self._stopping:
+        if self.stopping:
             return []
         tasks = await claims.claim(
             self._system,
@@ -111,7 +115,7 @@ class Executor:
         """At SIGTERM: stops what runs and gives it back at once, with no count raised. A record under way is given some
         seconds to finish.
         """
-        self._stopping = True
+        self.stopping = True
         stopped = await self.holdings.stop_all()
         failpoints.hit("worker.in_give_back")
         await self._give_back(stopped)
@@ -129,7 +133,7 @@ class Executor:
             tracing.continue_from(task.traceparent),
             tracing.start_span(f"task {task.actor}", kind="consumer", attributes={"task": task.id}),
         ):
-            if self._stopping:  # it was claimed while the others were given back
+            if self.stopping:  # it was claimed while the others were given back
                 await claims.give_back(self._system, {task.id: task.lease_token})
                 return
             TASK_WAIT_SECONDS.labels(task.actor).observe(max(0.0, task.waited_seconds))

@@ -144,19 +144,19 @@ class Heartbeat(threading.Thread):
         self._holdings = holdings
         self._lease = lease
         self._interval = min(1.0, lease.total_seconds() / 3)
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._ended = False
         self._last_renewed = time.monotonic()
         self._connection: asyncpg.Connection | None = None
 
     def run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(self._beat_for_ever())
 
     def stop(self) -> None:
         self._ended = True
-        self._loop.call_soon_threadsafe(self._wake.set)
+        self.loop.call_soon_threadsafe(self._wake.set)
         self.join(timeout=5)
 
     async def _beat_for_ever(self) -> None:

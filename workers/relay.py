@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -84,11 +85,19 @@ class Relay:
         self._windows = {queue.name: Window(queue) for queue in queues.QUEUES}
         self._refused: str | None = None
         self._rest_seconds = FIRST_REST
+        self._seen_database = -math.inf
         self.leading = False
 
     def ailment(self) -> str | None:
         """What PostgreSQL has refused, until it carries out a step again."""
         return self._refused
+
+    async def hindrance(self) -> str | None:
+        """What keeps it from leading, or from being ready to."""
+        if self._stopping.is_set():
+            return "it stops"
+        silent = time.monotonic() - self._seen_database
+        return None if silent < FROZEN_SECONDS else "it does not reach the database"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -130,6 +139,7 @@ class Relay:
         statements.watch(connection, self._settings.slow_statement, "relay")
         try:
             while not await connection.fetchval(_LEAD):
+                self._seen_database = time.monotonic()
                 await self._rest(STANDBY_SECONDS)
                 if self._stopping.is_set():
                     return
@@ -150,6 +160,7 @@ class Relay:
                 await duty.carry_out_when_due(connection)
             step = await self._step(connection)
             self._refused, self._rest_seconds = None, FIRST_REST
+            self._seen_database = time.monotonic()
             if step.expanded < EVENTS_PER_STEP and not step.moved:
                 await self._pause(self._settings.relay_sweep)
 

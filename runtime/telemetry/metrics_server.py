@@ -1,12 +1,12 @@
-"""The few lines of HTTP by which a relay or worker shows its metrics and that it lives: GET `/metrics` and
-`/health/live`, one request per connection.
+"""The few lines of HTTP by which a relay or worker shows its metrics, that it lives and that it can do its work: GET
+`/metrics`, `/health/live` and `/health/ready`, one request per connection.
 """
 
 import asyncio
 import contextlib
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from runtime import activation
 from runtime.telemetry import logs, metrics
@@ -15,12 +15,20 @@ log = logs.logger(__name__)
 
 REQUEST_TIMEOUT = 5.0
 LARGEST_REQUEST = 16_384
+READY_TIMEOUT = 3.0
 
 Ailment = Callable[[], str | None]
 """Why this process should be started anew, or None while it is well."""
 
+Hindrance = Callable[[], Awaitable[str | None]]
+"""What keeps this process from doing its work just now, or None."""
+
 
 def _well() -> None:
+    return None
+
+
+async def _unhindered() -> None:
     return None
 
 
@@ -35,7 +43,7 @@ class MetricsServer:
         await self._server.wait_closed()
 
 
-async def serve(host: str, port: int, ailment: Ailment = _well) -> MetricsServer:
+async def serve(host: str, port: int, ailment: Ailment = _well, hindrance: Hindrance = _unhindered) -> MetricsServer:
     """On the socket that was handed over (`runtime/activation.py`), if one was. Port 0 takes a free one, and so does a
     port that is taken: `url` says which.
     """
@@ -44,7 +52,7 @@ async def serve(host: str, port: int, ailment: Ailment = _well) -> MetricsServer
         with contextlib.suppress(OSError, TimeoutError, ValueError, EOFError):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_answer(request, ailment))
+                writer.write(await _answer(request, ailment, hindrance))
                 await writer.drain()
         writer.close()
 
@@ -60,7 +68,7 @@ async def serve(host: str, port: int, ailment: Ailment = _well) -> MetricsServer
         return server
 
 
-def _answer(request: bytes, ailment: Ailment) -> bytes:
+async def _answer(request: bytes, ailment: Ailment, hindrance: Hindrance) -> bytes:
     """Raises ValueError for what is not HTTP."""
     method, target, _ = request.split(b"\r\n", 1)[0].split(b" ")
     path = target.split(b"?", 1)[0]
@@ -69,10 +77,23 @@ def _answer(request: bytes, ailment: Ailment) -> bytes:
     elif path == b"/metrics":
         status, kind, body = "200 OK", metrics.CONTENT_TYPE, metrics.render()
     elif path == b"/health/live":
-        reason = ailment()
-        status, kind = "503 Service Unavailable" if reason else "200 OK", "application/json"
-        body = json.dumps({"status": "failing", "reason": reason} if reason else {"status": "ok"}).encode()
+        status, kind, body = _health(ailment())
+    elif path == b"/health/ready":
+        status, kind, body = _health(ailment() or await _ask(hindrance))
     else:
-        status, kind, body = "404 Not Found", "text/plain", b"/metrics or /health/live\n"
+        status, kind, body = "404 Not Found", "text/plain", b"/metrics, /health/live or /health/ready\n"
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + (b"" if method == b"HEAD" else body)
+
+
+async def _ask(hindrance: Hindrance) -> str | None:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            return await hindrance()
+    except TimeoutError:
+        return f"it did not find out within {READY_TIMEOUT:g} s"
+
+
+def _health(reason: str | None) -> tuple[str, str, bytes]:
+    told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
+    return "503 Service Unavailable" if reason else "200 OK", "application/json", json.dumps(told).encode()

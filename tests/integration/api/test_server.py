@@ -37,16 +37,16 @@ class Running:
         return self.said[0]
 
 
-@pytest.fixture
-async def running(settings, tmp_path) -> AsyncIterator[Running]:
+@contextlib.asynccontextmanager
+async def started(settings, folder, **given: str) -> AsyncIterator[Running]:
     sockets = (server.bind(settings.host, 0), server.bind(settings.host, 0))
     url = f"http://{settings.host}:{sockets[0].getsockname()[1]}"
     said: list[str] = []
     process = Process(
         name="api",
         argv=(sys.executable, "-m", "cli.main", "api"),
-        log=tmp_path / "api.log",
-        env={**os.environ, **to_environment(settings), "PYTHONWARNINGS": "default"},
+        log=folder / "api.log",
+        env={**os.environ, **to_environment(settings), "PYTHONWARNINGS": "default", **given},
         sockets=sockets,
     )
     async with Supervisor(said.append) as supervisor:
@@ -54,6 +54,27 @@ async def running(settings, tmp_path) -> AsyncIterator[Running]:
         yield Running(supervisor, url, said)
     for each in sockets:
         each.close()
+
+
+@pytest.fixture
+async def running(settings, tmp_path) -> AsyncIterator[Running]:
+    async with started(settings, tmp_path) as api:
+        yield api
+
+
+async def test_a_process_whose_loop_is_blocked_ends_and_its_clients_are_served_by_the_next(
+    settings, tmp_path, organization
+):
+    blocked = {"ATELIER_FAILPOINTS": "api.after_commit=sleep:3600000", "ATELIER_HANG_SECONDS": "3"}
+    async with (
+        started(settings, tmp_path, **blocked) as api,
+        aiohttp.ClientSession(api.url, headers=organization.headers) as client,
+    ):
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.post("/v1/generations", json=BADGE)
+        assert await api.gone() == "api ended with status 70 (it hung); starting it again in 0.1 s"
+        assert await count(client) == 1
+    assert "the event loop api has stood still for 3 s" in (tmp_path / "api.log").read_text()
 
 
 async def test_what_is_under_way_at_sigterm_is_answered_and_the_status_is_0(running, organization):

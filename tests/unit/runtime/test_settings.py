@@ -72,6 +72,8 @@ def test_the_switches_of_tests_are_settings_too():
         ({"webhook_insecure_http": "perhaps"}, "ATELIER_WEBHOOK_INSECURE_HTTP: "),
         ({"port": "8001"}, "ATELIER_OPERATOR_PORT"),
         ({"lease_seconds": "1"}, "ATELIER_LEASE_SECONDS must be at least 2"),
+        ({"memory_limit": "1000"}, "ATELIER_MEMORY_LIMIT must be 0 or at least 268435456"),
+        ({"hang_seconds": "0.5"}, "ATELIER_HANG_SECONDS must be 0 or at least 2"),
         ({"signing_keys": "short"}, "ATELIER_SIGNING_KEYS: one of them is too short"),
         ({"signing_keys": f"{'long' * 8}, short"}, "ATELIER_SIGNING_KEYS: one of them is too short"),
         ({"broker": "rabbitmq", "rabbitmq_url": "http://queue"}, "ATELIER_RABBITMQ_URL must begin with amqp://"),

@@ -40,16 +40,40 @@ async def test_a_scrape_reads_the_metrics_of_this_process(server: MetricsServer)
 
 
 async def test_a_living_process_says_so(server: MetricsServer) -> None:
-    status, kind, text = await get(f"{server.url}/health/live")
-    assert (status, kind) == (200, "application/json")
-    assert json.loads(text) == {"status": "ok"}
+    for path in ("live", "ready"):
+        status, kind, text = await get(f"{server.url}/health/{path}")
+        assert (status, kind) == (200, "application/json")
+        assert json.loads(text) == {"status": "ok"}
 
 
 async def test_an_ailing_process_says_why() -> None:
     server = await metrics_server.serve("127.0.0.1", 0, lambda: "a consumer has died")
-    status, _, text = await get(f"{server.url}/health/live")
-    assert status == 503
-    assert json.loads(text)["reason"] == "a consumer has died"
+    for path in ("live", "ready"):
+        status, _, text = await get(f"{server.url}/health/{path}")
+        assert status == 503
+        assert json.loads(text)["reason"] == "a consumer has died"
+    await server.close()
+
+
+async def test_one_that_lives_and_cannot_work_just_now_is_not_ready() -> None:
+    async def hindrance() -> str | None:
+        return "the broker is away"
+
+    server = await metrics_server.serve("127.0.0.1", 0, lambda: None, hindrance)
+    assert (await get(f"{server.url}/health/live"))[0] == 200
+    status, _, text = await get(f"{server.url}/health/ready")
+    assert (status, json.loads(text)) == (503, {"status": "failing", "reason": "the broker is away"})
+    await server.close()
+
+
+async def test_a_process_that_does_not_find_out_in_time_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(metrics_server, "READY_TIMEOUT", 0.05)
+    server = await metrics_server.serve("127.0.0.1", 0, lambda: None, hang)
+    status, _, text = await get(f"{server.url}/health/ready")
+    assert (status, json.loads(text)["reason"]) == (503, "it did not find out within 0.05 s")
     await server.close()
 
 

@@ -1,0 +1,70 @@
+"""What workers and relays answer when they are asked whether they can do their work."""
+
+import asyncpg
+import msgspec
+import psutil
+import pytest
+
+from queue_config.broker import build_broker
+from runtime.children import ChildPool
+from runtime.settings import Secret
+from tests.integration.workers.conftest import Spine
+from tests.integration.workers.relays import Recording, running, until
+from workers import readiness, relay
+
+
+@pytest.fixture
+def renderers(spine: Spine) -> ChildPool:
+    assert spine.tools.renderers is not None
+    return spine.tools.renderers
+
+
+async def close_database(admin: asyncpg.Connection, name: str) -> None:
+    await admin.execute(f"alter database {name} allow_connections false")
+    await admin.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+
+
+async def test_a_worker_is_ready_when_it_can_claim_render_and_reach_the_broker(
+    spine: Spine, renderers: ChildPool
+) -> None:
+    broker = build_broker(spine.settings)
+    assert await readiness.hindrance(spine.executor, broker, renderers) == "no render child is warm"
+    await renderers.warm()
+    assert await readiness.hindrance(spine.executor, broker, renderers) is None
+    await spine.executor.give_back()
+    assert await readiness.hindrance(spine.executor, broker, None) == "it stops"
+
+
+async def test_a_worker_whose_render_children_are_gone_is_not_ready(spine: Spine, renderers: ChildPool) -> None:
+    await renderers.warm()
+    for child in psutil.Process().children():
+        if child.cmdline()[-1].endswith("runtime/child.py"):
+            child.kill()
+            child.wait()
+    said = await readiness.hindrance(spine.executor, build_broker(spine.settings), renderers)
+    assert said == "no render child is warm"
+
+
+async def test_a_worker_without_its_broker_is_not_ready(spine: Spine) -> None:
+    away = msgspec.structs.replace(spine.settings, redis_url=Secret("redis://127.0.0.1:1"))
+    assert await readiness.hindrance(spine.executor, build_broker(away), None) == "the broker is away"
+
+
+async def test_without_the_database_neither_is_ready(
+    spine: Spine, admin: asyncpg.Connection, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "FROZEN_SECONDS", 1.0)
+    async with running(spine, Recording()) as leading, running(spine, Recording()) as standby:
+        for each in (leading, standby):
+            await until(lambda each=each: _is(each, None))
+        assert leading.leading != standby.leading, "who stands by is ready too"
+        await close_database(admin, database_name)
+        for each in (leading, standby):
+            await until(lambda each=each: _is(each, "it does not reach the database"))
+        said = await readiness.hindrance(spine.executor, Recording(), None)
+        assert said is not None
+        assert said.startswith("nothing can be claimed: ")
+
+
+async def _is(asked: relay.Relay, hindrance: str | None) -> bool:
+    return await asked.hindrance() == hindrance
