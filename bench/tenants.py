@@ -31,10 +31,16 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 async def make(
-    running: Installation, count: int, hooks: Sequence[Hook], *, credit: int, notify_email: str | None = None
+    running: Installation,
+    count: int,
+    hooks: Sequence[Hook],
+    *,
+    credit: int,
+    notify_email: str | None = None,
+    plan: str = PLAN,
 ) -> list[Tenant]:
     """`credit` is what each may spend; `notify_email` None: no mails."""
-    keys_by_organization = await _organizations(running.settings, count, credit, notify_email)
+    keys_by_organization = await _organizations(running.settings, count, credit, notify_email, plan)
     async with aiohttp.ClientSession(running.contract.base_url) as session:
         return [
             Tenant(organization, key, tuple([await _endpoint(session, key, hook, number) for hook in hooks]))
@@ -42,7 +48,9 @@ async def make(
         ]
 
 
-async def _organizations(settings: Settings, count: int, credit: int, notify_email: str | None) -> dict[str, str]:
+async def _organizations(
+    settings: Settings, count: int, credit: int, notify_email: str | None, plan: str
+) -> dict[str, str]:
     """Each organization's id with its key."""
     database = Database(settings.database_url, size=1, name="atelier-bench")
     system = SystemDatabase(settings.database_system_url, size=1, name="atelier-bench")
@@ -51,7 +59,7 @@ async def _organizations(settings: Settings, count: int, credit: int, notify_ema
         for number in range(count):
             async with system.system_transaction() as tx:
                 name = f"Tenant {number}"
-                organization = (await organizations.create(tx, name, plan=PLAN, notify_email=notify_email)).id
+                organization = (await organizations.create(tx, name, plan=plan, notify_email=notify_email)).id
                 await credits.grant(tx, organization, credit)
             async with database.transaction(organization) as tx:
                 made[organization] = (await keys.create(tx, organization, name="bench", wanted=scopes.ALL)).secret

@@ -1,0 +1,104 @@
+"""An installation of its own for each part, customers of each plan, and a look into the ledger."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from bench import load, tenants
+from bench.load import Generator, Sent
+from bench.tenants import Hook, Tenant
+from cli import installation
+from cli.installation import Installation
+from runtime import database
+from runtime.settings import Settings
+
+CREDIT: Final = 10_000_000
+CONNECTIONS: Final = 16
+PATIENCE: Final = 120.0
+
+Tell = Callable[[str], None]
+
+
+class Stage:
+    """`ledger` is a connection as atelier_system."""
+
+    def __init__(self, running: Installation, ledger: asyncpg.Connection, tell: Tell) -> None:
+        self.running = running
+        self.ledger = ledger
+        self.tell = tell
+
+    async def customers(self, plan: str, count: int = 1, hooks: Sequence[Hook] = ()) -> list[Tenant]:
+        return await tenants.make(self.running, count, hooks, credit=CREDIT, plan=plan)
+
+    async def post(self, wanted: Mapping[Tenant, int]) -> Sent:
+        """So many requests of each, mixed, as fast as the API takes them."""
+        unit = max(1, min(wanted.values()))
+        keys = [tenant.api_key for tenant, count in wanted.items() for _ in range(round(count / unit))]
+        return await self.generator(keys).closed(CONNECTIONS, total=unit * len(keys))
+
+    def generator(self, keys: Sequence[str]) -> Generator:
+        return Generator(self.running.contract.base_url, load.requests(keys))
+
+    @contextlib.contextmanager
+    def without_image_workers(self) -> Iterator[None]:
+        """Frozen, not ended: they go on at once."""
+        pid = self.running.pids()["worker-images"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    async def rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        found: list[asyncpg.Record] = await self.ledger.fetch(statement, *arguments)
+        return found
+
+    async def value(self, statement: str, *arguments: object) -> Any:
+        return await self.ledger.fetchval(statement, *arguments)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, tell: Tell, **own: object) -> AsyncIterator[Stage]:
+    async with contextlib.AsyncExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atelier-bench-")))
+        given = {
+            "data_dir": folder / "var",
+            "storage_dir": folder / "var/storage",
+            "mail_dir": folder / "var/mail",
+            "port": 0,
+            "operator_port": 0,
+            "outbound_allow": "127.0.0.0/8",
+            "webhook_insecure_http": True,
+        }
+        wanted = msgspec.structs.replace(settings, **(given | own))
+        running = await cleanup.enter_async_context(installation.running(wanted, _silent))
+        ledger = await database.connect(running.settings.database_system_url, name="atelier-bench")
+        cleanup.push_async_callback(ledger.close)
+        yield Stage(running, ledger, tell)
+
+
+async def until(condition: Callable[[], Awaitable[object]], *, every: float = 0.1, seconds: float = PATIENCE) -> float:
+    """Seconds until it was so. Raises TimeoutError."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(every)
+    return time.monotonic() - began
+
+
+def p99(values: Sequence[float]) -> float:
+    """Milliseconds, of seconds."""
+    return load.percentile(sorted(values), 0.99)
+
+
+def _silent(_line: str) -> None:
+    pass
