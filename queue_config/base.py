@@ -6,7 +6,7 @@ unclaimed and sends them again.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import dramatiq
 import dramatiq.errors
@@ -25,6 +25,10 @@ messages_taken = metrics.counter(
     "atelier_messages_taken_total", "Messages taken from the broker by this process", ["queue"]
 )
 failures = metrics.counter("atelier_broker_failures_total", "Times that the broker failed this process", ["doing"])
+
+AHEAD: Final[dict[str, Any]] = {"ahead": True}
+IN_TURN: Final[dict[str, Any]] = {}
+"""Options of a message: whether it may pass those that wait already, where the broker can do that."""
 
 Messages = Mapping[str, Sequence[bytes]]
 """Encoded messages by the name of their queue."""
@@ -63,8 +67,8 @@ class MessageBroker(dramatiq.Broker):
         for name in self._table:
             self.declare_queue(name)
 
-    def push(self, messages: Messages) -> None:
-        """Raises BrokerUnavailableError, after about a second at most."""
+    def push(self, messages: Messages, *, ahead: bool = False) -> None:
+        """`ahead`: taken before all that are not. Raises BrokerUnavailableError, after about a second at most."""
         raise NotImplementedError
 
     def check(self) -> None:
@@ -92,15 +96,19 @@ class MessageBroker(dramatiq.Broker):
         Raises QueueNotFound (then nothing was sent) or BrokerUnavailableError (then some may have been).
         """
         by_queue: dict[str, list[bytes]] = {}
+        hurried: dict[str, list[bytes]] = {}
         for message in messages:
             if message.queue_name not in self.queues:
                 raise dramatiq.errors.QueueNotFound(message.queue_name)
             self.emit_before("enqueue", message, None)
-            by_queue.setdefault(message.queue_name, []).append(message.encode())
-        self.push(by_queue)
-        for queue_name, encoded in by_queue.items():
-            messages_sent.labels(queue_name).inc(len(encoded))
+            chosen = hurried if message.options == AHEAD else by_queue
+            chosen.setdefault(message.queue_name, []).append(message.encode())
+        if hurried:
+            self.push(hurried, ahead=True)
+        if by_queue:
+            self.push(by_queue)
         for message in messages:
+            messages_sent.labels(message.queue_name).inc()
             self.emit_after("enqueue", message, None)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 1000) -> Consumer:

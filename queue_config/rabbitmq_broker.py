@@ -35,7 +35,7 @@ class RabbitmqBroker(MessageBroker):
         super().__init__(table, middleware)
         self._link = Link(_parameters(url), list(self.queues))
 
-    def push(self, messages: Messages) -> None:
+    def push(self, messages: Messages, *, ahead: bool = False) -> None:  # noqa: ARG002 before RabbitMQ 4 quorum queues have no priorities
         try:
             self._link.call(lambda session: session.publish(messages))
         except BrokerUnavailableError:

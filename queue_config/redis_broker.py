@@ -1,4 +1,6 @@
-"""Messages on Redis lists: RPUSH to send, BLPOP to wait, so that an idle worker neither polls nor is late."""
+"""Messages on Redis lists: RPUSH to send, BLPOP to wait, so that an idle worker neither polls nor is late. Each queue
+has two lists, and the one of the messages that go ahead is taken from first.
+"""
 
 import contextlib
 import time
@@ -44,11 +46,12 @@ class RedisBroker(MessageBroker):
         self._client = _client(url, ANSWER_TIMEOUT)
         super().__init__(table, middleware)
 
-    def push(self, messages: Messages) -> None:
+    def push(self, messages: Messages, *, ahead: bool = False) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for queue_name, encoded in messages.items():
-            pipeline.rpush(_key(queue_name), *encoded)
-            pipeline.ltrim(_key(queue_name), -LONGEST, -1)
+            key = _ahead(queue_name) if ahead else _key(queue_name)
+            pipeline.rpush(key, *encoded)
+            pipeline.ltrim(key, -LONGEST, -1)
         self._execute(pipeline)
 
     def put_back(self, queue_name: str, encoded: Sequence[bytes]) -> None:
@@ -77,7 +80,7 @@ class RedisBroker(MessageBroker):
         return RedisReader(self, _client(self._url, timeout + ANSWER_TIMEOUT), queue_name, timeout)
 
     def flush(self, queue_name: str) -> None:
-        self._client.delete(_key(queue_name))
+        self._client.delete(_ahead(queue_name), _key(queue_name))
 
     def close(self) -> None:
         self._client.close()
@@ -95,7 +98,7 @@ class RedisReader:
 
     def pop(self) -> Taken | None:
         try:
-            answer: Any = self._client.blpop([_key(self._queue_name)], self._timeout)
+            answer: Any = self._client.blpop([_ahead(self._queue_name), _key(self._queue_name)], self._timeout)
         except (redis.RedisError, OSError) as error:
             self._rest(error)
             return None
@@ -127,6 +130,10 @@ class RedisReader:
 
 def _key(queue_name: str) -> str:
     return KEY_PREFIX + queue_name
+
+
+def _ahead(queue_name: str) -> str:
+    return f"{KEY_PREFIX}{queue_name}:ahead"
 
 
 def _client(url: str, answer_timeout: float) -> redis.Redis:

@@ -21,7 +21,7 @@ class StubBroker(MessageBroker):
         self._changed = threading.Condition()
         super().__init__(table, middleware)
 
-    def push(self, messages: Messages) -> None:
+    def push(self, messages: Messages, *, ahead: bool = False) -> None:  # noqa: ARG002 in the order of their sending
         with self._changed:
             for queue_name, encoded in messages.items():
                 self._lists[queue_name].extend(encoded)

@@ -14,7 +14,7 @@ import dramatiq
 import msgspec
 
 from queue_config import queues
-from queue_config.base import MessageBroker
+from queue_config.base import AHEAD, IN_TURN, MessageBroker
 from queue_config.errors import BrokerUnavailableError
 from runtime import database, failpoints, wakeups
 from runtime.settings import Settings
@@ -44,9 +44,18 @@ _QUOTING_CLASSES: Final = frozenset({"22", "23"})
 """Of SQLSTATE: errors in data, whose texts quote it."""
 
 
+class Sending(msgspec.Struct, frozen=True, array_like=True):
+    """Tasks that are dispatched now. `ahead` are those whose organizations come back from a pause."""
+
+    queue: str
+    actor: str
+    tasks: list[int]
+    ahead: list[int]
+
+
 class Step(msgspec.Struct, frozen=True):
-    """What one step did. `messages`: (queue, actor, task ids) of the tasks that are dispatched now; `waiting`: how many
-    of each queue had been dispatched before and were not claimed yet; `moved`: tasks that changed their lane instead.
+    """What one step did. `waiting`: how many tasks of each queue had been dispatched before and were not claimed yet;
+    `moved`: those that changed their lane instead.
     """
 
     expanded: int
@@ -56,7 +65,7 @@ class Step(msgspec.Struct, frozen=True):
     head: int
     waiting: dict[str, int]
     moved: int
-    messages: list[tuple[str, str, list[int]]]
+    messages: list[Sending]
 
 
 class Duty:
@@ -190,8 +199,8 @@ class Relay:
 
     def _note(self, step: Step) -> None:
         sent = Counter[str]()
-        for queue, _, ids in step.messages:
-            sent[queue] += len(ids)
+        for sending in step.messages:
+            sent[sending.queue] += len(sending.tasks)
         for name, window in self._windows.items():
             window.note(sent[name], step.waiting[name])
 
@@ -254,11 +263,14 @@ def read_step(row: asyncpg.Record) -> Step:
 
 
 def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
-    for queue, actor, ids in step.messages:
-        size, name = queues.BY_NAME[queue].tasks_per_message, ACTORS[actor].name_in(queues.BY_NAME[queue])
-        for start in range(0, len(ids), size):
-            chunk = ids[start : start + size]
-            yield dramatiq.Message(queue_name=queue, actor_name=name, args=(chunk,), kwargs={}, options={})
+    for sending in step.messages:
+        queue, ahead = queues.BY_NAME[sending.queue], set(sending.ahead)
+        name = ACTORS[sending.actor].name_in(queue)
+        for options in (AHEAD, IN_TURN):
+            tasks = [task for task in sending.tasks if (task in ahead) == (options is AHEAD)]
+            for start in range(0, len(tasks), queue.tasks_per_message):
+                args = (tasks[start : start + queue.tasks_per_message],)
+                yield dramatiq.Message(queue_name=queue.name, actor_name=name, args=args, kwargs={}, options=options)
 
 
 def _passes(error: asyncpg.PostgresError) -> bool:

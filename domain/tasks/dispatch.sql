@@ -10,12 +10,15 @@
 -- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
 -- With p_lane {other, slow, struggling} the queue is one of two lanes: of the tasks whose turn it is, those that belong in
 -- the other one are moved there, as they are, and are not sent; they come back without an actor.
+-- `ahead` are those of the ids whose organizations come back from a pause: they have had less than their shares, and may
+-- pass what is on its way to workers already.
 create or replace function dispatch_queue(p_queue text, p_actors text[], p_free integer, p_capped boolean, p_lane jsonb)
-returns table (actor text, ids bigint[])
+returns table (actor text, ids bigint[], ahead bigint[])
 language plpgsql as $$
 declare
     organizations text[];
     picked bigint[];
+    hurried bigint[];
     astray bigint[];
 begin
     if p_free <= 0 then
@@ -43,26 +46,28 @@ begin
     with held as (
         select t.organization_id, count(*) as tasks from tasks t
         where p_capped and t.state in ('dispatched', 'running') and t.queue = p_queue group by t.organization_id
+    ), present as (
+        select coalesce(max(n.turn), 0) as turn from queue_turns n where (n.organization_id, n.queue) = ('org_system', p_queue)
     ), contenders as (
-        select s.organization_id, s.weight,
-            greatest(u.turn, (select n.turn from queue_turns n where (n.organization_id, n.queue) = ('org_system', p_queue)), 0) as turn,
+        select s.organization_id, s.weight, greatest(u.turn, now.turn) as turn, coalesce(u.turn < now.turn, true) as returns,
             case when p_capped then s.images_at_once - coalesce(h.tasks, 0) end as room
         from organization_shares(organizations) s
+        cross join present now
         left join held h on h.organization_id = s.organization_id
         left join queue_turns u on (u.organization_id, u.queue) = (s.organization_id, p_queue)
     ), dealt as (
         -- Turns are dealt before any task is looked at. Nobody gets more than his share of what is free, and one.
-        select d.organization_id, d.weight, d.first, d.room, count(*) as tasks
+        select d.organization_id, d.weight, d.first, d.returns, d.room, count(*) as tasks
         from (
-            select c.organization_id, c.weight, c.room, c.turn as first, c.turn + n / c.weight as turn
+            select c.organization_id, c.weight, c.room, c.returns, c.turn as first, c.turn + n / c.weight as turn
             from (
                 select k.*, least(k.room, p_free, ceil(p_free * k.weight / sum(k.weight) over ()) + 1)::integer as most
                 from contenders k where k.room is null or k.room > 0
             ) c
             cross join lateral generate_series(0, c.most - 1) n
-            order by 5 limit p_free
+            order by 6 limit p_free
         ) d
-        group by d.organization_id, d.weight, d.first, d.room
+        group by d.organization_id, d.weight, d.first, d.returns, d.room
     ), chosen as (
         select d.*, mine.id
         from dealt d
@@ -88,14 +93,14 @@ begin
         from served s having count(*) > 0
         on conflict on constraint pk_queue_turns do update set turn = excluded.turn
     )
-    select array_agg(c.id) into picked from chosen c;
+    select array_agg(c.id), coalesce(array_agg(c.id) filter (where c.returns), '{}') into picked, hurried from chosen c;
 
     if p_lane is not null and picked is not null then
         execute format('select array_agg(p.id) from unnest($1) as p (id) where (p.id in (select %I($1))) <> $2', p_lane ->> 'struggling')
         into astray using picked, (p_lane ->> 'slow')::boolean;
         if astray is not null then
             update tasks t set queue = p_lane ->> 'other' where t.id = any (astray);
-            return query select null::text, astray;
+            return query select null::text, astray, '{}'::bigint[];
         end if;
     end if;
     return query
@@ -104,13 +109,15 @@ begin
         where t.id = any (picked) and (astray is null or t.id <> all (astray))
         returning t.actor, t.id
     )
-    select m.actor, array_agg(m.id order by m.id) from marked m group by m.actor;
+    select m.actor, array_agg(m.id order by m.id), coalesce(array_agg(m.id) filter (where m.id = any (hurried)), '{}')
+    from marked m group by m.actor;
 end
 $$;
 grant execute on function dispatch_queue to atelier_system;
 
 -- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped, lane}. `waiting` are
 -- the tasks of each queue that had been dispatched before, and that nobody has claimed yet; `moved` went to another lane.
+-- A message is {queue, actor, tasks, those of them that go ahead}.
 create or replace function relay_step(
     p_types text[], p_reactions jsonb, p_actors text[], p_queues jsonb, p_limit integer, p_unclaimed interval,
     out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint,
@@ -124,7 +131,7 @@ begin
     select e.expanded, e.set_aside into expanded, set_aside from expand_events(p_types, p_reactions, p_limit) e;
     select jsonb_object_agg(q.queue, (select count(*) from tasks t where t.state = 'dispatched' and t.queue = q.queue))
     into waiting from jsonb_to_recordset(p_queues) as q (queue text);
-    select coalesce(jsonb_agg(jsonb_build_array(q.queue, d.actor, d.ids)) filter (where d.actor is not null), '[]'),
+    select coalesce(jsonb_agg(jsonb_build_array(q.queue, d.actor, d.ids, d.ahead)) filter (where d.actor is not null), '[]'),
         coalesce(sum(cardinality(d.ids)) filter (where d.actor is null), 0)
     into messages, moved
     from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean, lane jsonb)

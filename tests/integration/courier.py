@@ -81,9 +81,9 @@ class Courier:
         while step.moved and not step.messages:
             step = await self.step()
         executor = self.executor()
-        for _queue, _actor, ids in step.messages:
-            await executor.run(ids)
-        return sum(len(ids) for _queue, _actor, ids in step.messages)
+        for sending in step.messages:
+            await executor.run(sending.tasks)
+        return sum(len(sending.tasks) for sending in step.messages)
 
     async def step(self) -> relay.Step:
         row = await self.system.call(relay.STEP, *relay.arguments(self.settings))

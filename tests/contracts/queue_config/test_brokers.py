@@ -10,7 +10,7 @@ import dramatiq.errors
 import pytest
 
 from queue_config import serving
-from queue_config.base import MessageBroker
+from queue_config.base import AHEAD, MessageBroker
 from queue_config.errors import DelayNotSupportedError
 from queue_config.middleware.event_loop import EventLoop
 from queue_config.rabbitmq_broker import RabbitmqBroker
@@ -53,6 +53,15 @@ class Done:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=10), f"only {len(self.ids)} arrived"
             return list(self.ids)
+
+
+def test_messages_that_may_go_ahead_come_as_well_and_once(broker: MessageBroker) -> None:
+    hurried = message("tsk_3").copy(options=AHEAD)
+    broker.enqueue_many([message("tsk_1"), message("tsk_2"), hurried])
+    assert sorted(take(broker)) == ["tsk_1", "tsk_2", "tsk_3"]
+    broker.enqueue(hurried)
+    broker.flush_all()
+    assert take(broker) == []
 
 
 def test_messages_come_out_as_they_went_in(broker: MessageBroker) -> None:

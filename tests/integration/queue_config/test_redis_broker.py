@@ -11,7 +11,7 @@ import dramatiq
 import pytest
 
 from queue_config import redis_broker, serving
-from queue_config.base import MessageBroker
+from queue_config.base import AHEAD, MessageBroker
 from queue_config.broker import build_broker
 from queue_config.errors import BrokerUnavailableError
 from queue_config.middleware.event_loop import EventLoop
@@ -81,6 +81,20 @@ def test_a_flushed_redis_loses_messages_but_no_consumer(server: RedisServer, rec
         client.flushall()
     send(recorder.broker, "tsk_1")
     wait_until(lambda: recorder.seen == ["tsk_1"])
+
+
+def test_messages_that_go_ahead_pass_all_that_wait_in_the_order_of_their_sending(server: RedisServer) -> None:
+    broker = build_broker(Settings(redis_url=Secret(server.url)))
+    sent = [("tsk_1", {}), ("tsk_2", {}), ("tsk_3", AHEAD), ("tsk_4", AHEAD)]
+    for task, options in sent:
+        broker.enqueue(
+            dramatiq.Message(queue_name="images", actor_name="record", args=(task,), kwargs={}, options=options)
+        )
+    consumer = broker.consume("images", prefetch=len(sent))
+    taken = [found.args[0] for found in (next(consumer) for _ in sent) if found]
+    consumer.close()
+    broker.close()
+    assert taken == ["tsk_3", "tsk_4", "tsk_1", "tsk_2"]
 
 
 def test_while_nobody_takes_messages_a_queue_keeps_the_newest_alone(

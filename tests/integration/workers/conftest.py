@@ -72,14 +72,14 @@ class Spine:
     async def dispatch(self, actor: str) -> list[int]:
         """A step, and the ids of the actor's tasks that it sent; other messages wait for `drain`."""
         messages = (await self.step()).messages
-        self.waiting += [ids for _, name, ids in messages if name != actor]
-        return [task for _, name, ids in messages if name == actor for task in ids]
+        self.waiting += [sending.tasks for sending in messages if sending.actor != actor]
+        return [task for sending in messages if sending.actor == actor for task in sending.tasks]
 
     async def drain(self) -> None:
         """Steps, and everything they send is carried out, until nothing is left that is due."""
         for _ in range(20):
             step = await self.step()
-            messages = [ids for _, _, ids in step.messages] + self.waiting
+            messages = [sending.tasks for sending in step.messages] + self.waiting
             self.waiting = []
             if not messages and not step.expanded and not step.moved:
                 return

@@ -51,10 +51,13 @@ class Workers:
         await self.execute(FILL, organization=organization, tasks=tasks, age=float(age))
 
     async def step(self) -> list[int]:
+        return [task for sending in await self.send() for task in sending.tasks]
+
+    async def send(self) -> list[relay.Sending]:
         images = msgspec.json.encode([{"queue": "images", "size": self.window, "capped": True}]).decode()
         given = relay.arguments(self.spine.settings)._replace(actors=[RENDER], queues=images)
         row = await self.spine.connection.fetchrow(relay.STEP, *given)
-        return [task for _, _, ids in relay.read_step(row).messages for task in ids]
+        return relay.read_step(row).messages
 
     async def serve(self, rounds: int) -> Counter[str]:
         """Who was served in these rounds."""
@@ -116,6 +119,20 @@ async def test_a_light_organization_is_served_at_once_beside_ten_thousand_tasks_
     await workers.ask(light, 1)
     served = await workers.serve(rounds=1 + workers.window // workers.at_once)
     assert served[light] == 1, "nothing goes before it but what had been sent to the workers already"
+
+
+async def test_only_who_comes_back_from_a_pause_goes_ahead_of_what_was_sent(workers: Workers) -> None:
+    heavy, light = await workers.organizations("pro", "pro")
+    await workers.ask(heavy, 500)
+    await workers.serve(rounds=20)
+    for _ in range(3):
+        await workers.ask(light, 1)
+        await workers.execute(SERVE, many=workers.at_once)
+        sent = await workers.send()
+        ahead = [task for sending in sent for task in sending.ahead]
+        rows = await workers.execute("select organization_id from tasks where id = any(:ids)", ids=ahead)
+        assert [row[0] for row in rows] == [light]
+        assert len([task for sending in sent for task in sending.tasks]) > len(ahead), "the other one goes on in turn"
 
 
 async def test_who_paused_has_saved_no_turns(workers: Workers) -> None:

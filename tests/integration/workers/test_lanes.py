@@ -28,7 +28,7 @@ DOWN = http_server.response(status=500)
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(lanes, "SLOW", timedelta(seconds=0.3))
-    return msgspec.structs.replace(reaching_this_machine(settings), webhook_timeout=5.0)
+    return msgspec.structs.replace(reaching_this_machine(settings), webhook_timeout=20.0)
 
 
 class Direct(Recording):
@@ -85,7 +85,7 @@ async def test_a_receiver_that_hangs_does_not_make_another_wait(
                 await asyncio.sleep(0.03)
             await until(lambda: _is(len(healthy.came) == 100))
         waits = sorted(healthy.came[event] - at for event, at in happened.items())
-        assert waits[-1] < 2, "a hanging attempt takes five seconds"
+        assert waits[-1] < 10, "a hanging attempt takes twenty seconds"
         state = await courier.rows(
             "select queue, count(*) as tasks from tasks where target = :id and state <> 'done' group by queue",
             id=hung.endpoint.id,
@@ -152,9 +152,9 @@ async def _lane(courier: Courier) -> str:
     step = await courier.step()
     while not step.messages:
         step = await courier.step()
-    [(queue, _, ids)] = step.messages
-    await courier.rows("update tasks set state = 'ready' where id = any(:ids) returning id", ids=ids)
-    return queue
+    [sending] = step.messages
+    await courier.rows("update tasks set state = 'ready' where id = any(:ids) returning id", ids=sending.tasks)
+    return sending.queue
 
 
 async def _exists(courier: Courier, condition: str) -> bool:

@@ -170,7 +170,7 @@ async def test_each_organization_gets_the_same_share_of_a_small_window(
     light = [await spine.accept(small) for _ in range(4)]
     images = msgspec.json.encode([{"queue": "images", "size": 8, "capped": True}]).decode()
     row = await spine.connection.fetchrow(relay.STEP, *relay.arguments(spine.settings)._replace(queues=images))
-    sent = [task for _, _, ids in relay.read_step(row).messages for task in ids]
+    sent = [task for sending in relay.read_step(row).messages for task in sending.tasks]
     subjects = {row[0] for row in await spine.rows("select subject from tasks where id = any(:ids)", ids=sent)}
     assert len(sent) == 8
     assert set(light) <= subjects
