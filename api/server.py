@@ -39,7 +39,7 @@ while its next request is on the way would fail that request.
 BACKLOG: Final = 2048
 FEED_PAGE: Final = 1000
 
-_NEWEST = "select position, organization_id, type, subject from feed order by position desc limit 1"
+_NEWEST = "select position, organization_id, type, subject from feed order by position + 0 desc limit 1"
 _AFTER = "select * from feed_after($1, $2)"
 
 

@@ -45,13 +45,24 @@ def position_of(last_event_id: str | None) -> int | None:
     return int(last_event_id)
 
 
+async def check_kept(resources: Resources, organization: str, position: int | None) -> None:
+    """Raises PositionExpired when a client that comes back to a position cannot be told all that it missed."""
+    if position is not None:
+        async with resources.database.read_only(organization) as tx:
+            await feed.check_kept(tx, position)
+
+
 async def is_over(resources: Resources, organization: str, generation_id: str, position: int | None) -> bool:
-    """Whether a client that comes back to a position has seen the end already. Raises GenerationNotFound."""
+    """Whether a client that comes back to a position has seen the end already. Raises GenerationNotFound, and
+    PositionExpired when it cannot be told the end any more.
+    """
     async with resources.database.read_only(organization) as tx:
         view = await reading.one(tx, generation_id, resources.urls)
         if position is None or view.status in OPEN:
             return False
         ends = await feed.after(tx, 0, limit=BATCH, subject=generation_id, types=ENDS)
+        if not ends:
+            await feed.check_kept(tx, position)
     return bool(ends) and ends[-1].position <= position
 
 
@@ -91,11 +102,11 @@ async def of_organization(
             async with resources.database.read_only(organization) as tx:
                 if position is None:
                     position = await feed.head(tx)
-                news = await feed.after(tx, position, limit=BATCH, types=types)
-            for event in news:
-                position = event.position
-                yield _message(event.type, position, event)
-            if not news and not await waiter.moved(resources.heartbeat):
+                news = await feed.stretch(tx, position, limit=BATCH, types=types)
+            for event in news.events:
+                yield _message(event.type, event.position, event)
+            position = news.position
+            if not news.events and not news.more and not await waiter.moved(resources.heartbeat):
                 yield HEARTBEAT
 
 

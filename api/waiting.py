@@ -6,7 +6,7 @@ from typing import Final
 
 from api.dependencies import Resources
 from domain.events import feed
-from domain.events.feed import FedEvent
+from domain.events.feed import Stretch
 from domain.generations import reading
 from domain.generations.models import OPEN
 from domain.generations.views import GenerationView
@@ -38,14 +38,18 @@ async def until_ended(resources: Resources, organization: str, generation_id: st
 
 async def for_events(
     resources: Resources, organization: str, position: int, *, limit: int, types: frozenset[str], seconds: float
-) -> list[FedEvent]:
-    """The events after a position; waits for the first one for so long at most."""
+) -> Stretch:
+    """The events after a position; waits for the first one for so long at most. Raises PositionExpired."""
     deadline = time.monotonic() + seconds
+    asked = position
     with resources.hub.listen(organization) as waiter:
         while True:
             async with resources.database.read_only(organization) as tx:
-                found = await feed.after(tx, position, limit=limit, types=types)
+                found = await feed.stretch(tx, position, limit=limit, types=types)
+                await feed.check_kept(tx, asked)
             left = deadline - time.monotonic()
-            if found or left <= 0 or resources.hub.closing:
+            if found.events or left <= 0 or resources.hub.closing:
                 return found
-            await waiter.moved(left)
+            position = found.position
+            if not found.more:
+                await waiter.moved(left)

@@ -4,7 +4,8 @@ They sort by the time they were made, so a primary key is a keyset cursor too. T
 with collation "C". `migrations` carries the same function in SQL (`new_id(prefix)`).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import uuid_utils
 
@@ -24,7 +25,15 @@ def _written(prefix: str, number: int) -> str:
 
 def earliest(prefix: str, moment: datetime) -> str:
     """No id that was made at this moment or later is less: for finding rows by their age along their primary key."""
-    return _written(prefix, int(moment.timestamp() * 1000) << 80 | _VERSION_7)
+    return _written(prefix, (moment - _EPOCH) // _MILLISECOND << 80 | _VERSION_7)
+
+
+def made_at(written: str) -> datetime:
+    """When an id was made, in whole milliseconds."""
+    number = 0
+    for letter in written.rpartition("_")[2][:10]:  # two bits of nothing and the 48 of the time
+        number = number << 5 | _VALUES[letter]
+    return _EPOCH + number * _MILLISECOND
 
 
 def is_id(prefix: str, text: str) -> bool:
@@ -33,5 +42,8 @@ def is_id(prefix: str, text: str) -> bool:
     return head == prefix and len(suffix) == SUFFIX_LENGTH and all(letter in ALPHABET for letter in suffix)
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 _SHIFTS = range(120, -1, -10)
 _VERSION_7 = 7 << 76

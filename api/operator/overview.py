@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import CTE, Select, func, select, text, union_all
 
 from domain.accounts.models import OrganizationRow
+from domain.events import feed
 from domain.events.models import EventRow, FeedEntry, PendingEvent
 from domain.generations.events import GenerationAccepted
 from domain.generations.models import GenerationRow
@@ -149,7 +150,7 @@ def _dead() -> Select[*tuple[Any, ...]]:
 def _recent() -> Select[*tuple[Any, ...]]:
     """Generations have no order in common: the end of the feed has, and what no relay has put there yet."""
     accepted = GenerationAccepted.type
-    fed = select(FeedEntry).order_by(FeedEntry.position.desc()).limit(_FED_LATELY).subquery()
+    fed = select(FeedEntry).order_by(feed.OVERALL.desc()).limit(_FED_LATELY).subquery()
     pending = (
         select(PendingEvent.organization_id, EventRow.subject)
         .join(

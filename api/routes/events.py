@@ -12,6 +12,7 @@ from api import answers, guards, streams, waiting
 from api.dependencies import Resources
 from api.parameters import LastEventId
 from domain.api_keys.keys import Caller
+from domain.events.errors import PositionExpired
 from domain.events.feed import FedEvent
 
 USUAL: Final = 100
@@ -38,8 +39,9 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     guards=[guards.requires("events:read")],
     summary="Read events",
     description="Events by position. Nothing is missed: a position is given when an event can be seen, so none appears "
-    "before one that was read. With `wait`, the answer comes with the next event, or empty when the time is over.",
-    responses=answers.reading(),
+    "before one that was read. With `wait`, the answer comes with the next event, or empty when the time is over. "
+    "A page of rare `types` may be empty while `has_more` is true.",
+    responses=answers.reading(PositionExpired),
 )
 async def index(
     *,
@@ -50,12 +52,10 @@ async def index(
     limit: Annotated[int, QueryParameter(ge=1, le=MOST)] = USUAL,
     wait: Annotated[int, QueryParameter(ge=0, le=waiting.LONGEST, description="Seconds to wait for an event.")] = 0,
 ) -> EventPage:
-    position = after or 0
     found = await waiting.for_events(
-        resources, caller.organization_id, position, limit=limit + 1, types=_types(types), seconds=wait
+        resources, caller.organization_id, after or 0, limit=limit, types=_types(types), seconds=wait
     )
-    events = found[:limit]
-    return EventPage(data=events, position=events[-1].position if events else position, has_more=len(found) > limit)
+    return EventPage(data=found.events, position=found.position, has_more=found.more)
 
 
 @get(
@@ -64,7 +64,7 @@ async def index(
     media_type="text/event-stream",
     summary="Follow events",
     description="Server-sent events: everything that happens from now on, or after `Last-Event-ID` or `after`.",
-    responses=answers.reading(),
+    responses=answers.reading(PositionExpired),
 )
 async def stream(
     resources: NamedDependency[Resources],
@@ -75,6 +75,7 @@ async def stream(
 ) -> Stream:
     seen = streams.position_of(last_event_id)
     position = after if seen is None else seen
+    await streams.check_kept(resources, caller.organization_id, position)
     return streams.respond(streams.of_organization(resources, caller.organization_id, position, _types(types)))
 
 

@@ -21,6 +21,7 @@ from api.parameters import IdempotencyKey, IfNoneMatch, LastEventId, Prefer
 from api.requests import Request
 from api.responses import Ready
 from domain.api_keys.keys import Caller
+from domain.events.errors import PositionExpired
 from domain.generations import acceptance, lifecycle, reading
 from domain.generations.errors import (
     EngineUnknown,
@@ -187,7 +188,7 @@ async def cancel(
     summary="Follow a generation",
     description="Server-sent events: `snapshot` with the generation as it is, then every event about it as "
     '`{"event": …, "generation": …}`, until it has ended. Answers 204 to a client that comes back after the end.',
-    responses=answers.reading(GenerationNotFound),
+    responses=answers.reading(GenerationNotFound, PositionExpired),
 )
 async def stream(
     generation_id: FromPath[str],

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, select
 
 from domain.accounts.models import OrganizationRow
 from domain.events.models import EventRow
@@ -18,6 +18,10 @@ Cause = Literal["attempts", "deaths"]
 """Its attempts were used up, or it had killed its worker three times."""
 
 _DEADLY: Final = 3
+_IS_DEAD: Final = TaskRow.state == literal_column("'dead'")
+"""Written out: for a parameter no plan that serves any value could use the index of the dead."""
+_BY_ID: Final = TaskRow.id + 0
+"""An expression, or PostgreSQL may look for the few that are dead along the ids of all tasks."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -67,7 +71,7 @@ async def page(tx: SystemTransaction, only: Filter, wanted: PageRequest) -> Page
     query = _letters().where(*fitting(only))
     if wanted.after is not None:
         query = query.where(TaskRow.id < int(wanted.after))
-    found = list(await tx.execute(query.order_by(TaskRow.id.desc()).limit(wanted.limit + 1)))
+    found = list(await tx.execute(query.order_by(_BY_ID.desc()).limit(wanted.limit + 1)))
     kept = [_letter(row_dict(row)) for row in found[: wanted.limit]]
     return Page(kept, str(kept[-1].id) if len(found) > wanted.limit else None)
 
@@ -88,7 +92,7 @@ async def oldest(tx: SystemTransaction, only: Filter, *, after: int = 0, limit: 
 async def some(tx: SystemTransaction, conditions: list[ColumnElement[bool]], *, limit: int) -> list[DeadLetter]:
     """Oldest first."""
     columns = (getattr(TaskRow, name) for name in DeadLetter.__struct_fields__)
-    query = select(*columns).where(*conditions).order_by(TaskRow.id).limit(limit)
+    query = select(*columns).where(*conditions).order_by(_BY_ID).limit(limit)
     return [DeadLetter(**row_dict(row)) for row in await tx.execute(query)]
 
 
@@ -101,7 +105,7 @@ async def count(tx: SystemTransaction, only: Filter, *, cap: int | None = None) 
 def fitting(only: Filter) -> list[ColumnElement[bool]]:
     named = {name: getattr(only, name) for name in ("queue", "actor", "organization_id")}
     equal = [getattr(TaskRow, name) == value for name, value in named.items() if value is not None]
-    conditions: list[ColumnElement[bool]] = [TaskRow.state == "dead", *equal]
+    conditions: list[ColumnElement[bool]] = [_IS_DEAD, *equal]
     if only.cause is not None:
         conditions.append(TaskRow.deaths >= _DEADLY if only.cause == "deaths" else TaskRow.deaths < _DEADLY)
     if only.reason is not None:

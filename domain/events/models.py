@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Sequence, SmallInteger
+from sqlalchemy import BigInteger, Index, Sequence, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from runtime.orm import Base, CreatedAt, Id, IdKey, OrganizationId, OrganizationKey
@@ -45,16 +45,29 @@ class FeedEntry(Base):
 
     __tablename__ = "feed"
 
+    organization_id: Mapped[OrganizationKey]
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    organization_id: Mapped[OrganizationId]
+    """Unique over all organizations. Who reads along all of them asks for `position + 0`: that index is of no use to
+    who reads one's, so PostgreSQL can't choose to look for the few entries of one among everybody's.
+    """
     event_id: Mapped[Id]
     type: Mapped[str]
     subject: Mapped[Id]
 
     __table_args__ = (
-        Index(None, "organization_id", "position"),
+        Index("uq_feed_position", text("(position + 0)"), unique=True),
         Index(None, "organization_id", "subject", "position"),
     )
+
+
+class FeedHorizon(Base):
+    """How much of an organization's feed is not kept any more: who was told less has missed something."""
+
+    __tablename__ = "feed_horizons"
+
+    organization_id: Mapped[OrganizationKey]
+    position: Mapped[int] = mapped_column(BigInteger)
+    """The newest one that was deleted."""
 
 
 class SetAsideEvent(Base):

@@ -118,8 +118,9 @@ class Draft(msgspec.Struct, frozen=True):
 
 def draft(checked: Checked, *, key: Key | None, traceparent: str | None, api_key: str | None = None) -> Draft:
     """Ids, time and answer are decided here. `api_key` is the id of the one that the request came with."""
-    now = _whole_milliseconds(clock.machine())
-    view = _answer(checked, now)
+    generation_id = ids.new("gen")
+    now = ids.made_at(generation_id)  # one and the same, so that lists find times along their primary key
+    view = _answer(checked, generation_id, now)
     body = msgspec.json.encode(view)
     return Draft(body, (*_key(key), body, *_rows(checked, view, now, api_key), traceparent))
 
@@ -183,11 +184,6 @@ def refusal(error: asyncpg.PostgresError) -> DomainError | None:
     return KeyBusy(retry_after=1) if isinstance(error, asyncpg.LockNotAvailableError) else None
 
 
-def _whole_milliseconds(moment: datetime) -> datetime:
-    """What is kept is what is shown, so that a time which was shown is a bound that can be asked for."""
-    return moment - timedelta(microseconds=moment.microsecond % 1000)
-
-
 def _template_and_input(request: Request) -> tuple[str, dict[str, Any]]:
     if request.prompt is not None:
         if request.template is not None or request.input is not None:
@@ -227,10 +223,10 @@ def is_scheduled(request: Request) -> bool:
     return request.run_at is not None and request.run_at > clock.product()
 
 
-def _answer(checked: Checked, now: datetime) -> GenerationView:
+def _answer(checked: Checked, generation_id: str, now: datetime) -> GenerationView:
     request = checked.request
     return GenerationView(
-        id=ids.new("gen"),
+        id=generation_id,
         status="scheduled" if is_scheduled(request) else "queued",
         engine=request.engine,
         template=checked.template,

@@ -41,12 +41,8 @@ class GenerationRow(Base):
     __table_args__ = (
         CheckConstraint(f"status in ({', '.join(repr(status) for status in STATUSES)})", name="status"),
         Index(None, "organization_id", "project", "id", postgresql_where=text("project is not null")),
-        Index(
-            "ix_generations_open",
-            "organization_id",
-            postgresql_include=["price"],
-            postgresql_where=text(f"status in ({', '.join(repr(status) for status in OPEN)})"),
-        ),
+        Index(None, "organization_id", "status", "id", postgresql_include=["price"]),
+        Index("ix_generations_scheduled", "organization_id", "run_at", postgresql_where=text("status = 'scheduled'")),
     )
 
 

@@ -136,7 +136,7 @@ begin
     into messages, moved
     from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean, lane jsonb)
     cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped, q.lane) d;
-    head := coalesce((select f.position from feed f order by f.position desc limit 1), 0);
+    head := coalesce((select f.position + 0 from feed f order by f.position + 0 desc limit 1), 0);
 end
 $$;
 grant execute on function relay_step to atelier_system;

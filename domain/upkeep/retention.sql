@@ -1,16 +1,16 @@
 -- What has been kept for long enough goes in batches, so that no statement holds anything for long. As atelier_system.
--- Each answers how many rows went; fewer than p_limit: there are no more.
+-- Each answers how many rows went; fewer than p_limit: there are no more. Rows are found by an index and deleted where
+-- they lie: joined, they would be looked for in the whole table as soon as PostgreSQL thinks that they are many.
 
 create or replace function prune_tasks(p_before timestamptz, p_limit integer) returns integer
 language plpgsql as $$
 declare
     gone integer;
 begin
-    with old as (
-        select t.id from tasks t where t.state in ('done', 'cancelled') and t.ended_at < p_before
-        order by t.ended_at limit p_limit for update skip locked
-    )
-    delete from tasks t using old o where t.id = o.id;
+    delete from tasks t where t.id = any (array(
+        select o.id from tasks o where o.state in ('done', 'cancelled') and o.ended_at < p_before
+        order by o.ended_at limit p_limit for update skip locked
+    ));
     get diagnostics gone = row_count;
     return gone;
 end
@@ -22,11 +22,10 @@ language plpgsql as $$
 declare
     gone integer;
 begin
-    with old as (
-        select k.organization_id, k.scope, k.key from idempotency_keys k where k.created_at < p_before
-        order by k.created_at limit p_limit for update skip locked
-    )
-    delete from idempotency_keys k using old o where (k.organization_id, k.scope, k.key) = (o.organization_id, o.scope, o.key);
+    delete from idempotency_keys k where k.ctid = any (array(
+        select o.ctid from idempotency_keys o where o.created_at < p_before
+        order by o.created_at limit p_limit for update skip locked
+    ));
     get diagnostics gone = row_count;
     return gone;
 end
@@ -41,18 +40,23 @@ declare
     gone integer;
 begin
     with old as (
-        select x.organization_id, x.id
+        select x.*
         from organizations o cross join lateral (
-            select d.organization_id, d.id from deliveries d
+            select d.organization_id, d.id, d.ctid as place from deliveries d
             where d.organization_id = o.organization_id and d.id < p_before_id and d.status <> 'pending'
             order by d.id limit p_limit
             for update skip locked
         ) x
         limit p_limit
     ), tried as ( -- its foreign key is looked at when the statement ends
-        delete from delivery_attempts a using old o where (a.organization_id, a.delivery_id) = (o.organization_id, o.id)
+        delete from delivery_attempts a where a.ctid = any (array(
+            select x.ctid from old o cross join lateral (
+                select t.ctid from delivery_attempts t
+                where (t.organization_id, t.delivery_id) = (o.organization_id, o.id) offset 0
+            ) x
+        ))
     )
-    delete from deliveries d using old o where (d.organization_id, d.id) = (o.organization_id, o.id);
+    delete from deliveries d where d.ctid = any (array(select o.place from old o));
     get diagnostics gone = row_count;
     return gone;
 end
@@ -64,16 +68,16 @@ language plpgsql as $$
 declare
     gone integer;
 begin
-    with old as (
-        select x.organization_id, x.id
+    delete from notifications n where n.ctid = any (array(
+        select x.place
         from organizations o cross join lateral (
-            select n.organization_id, n.id from notifications n
-            where n.organization_id = o.organization_id and n.id < p_before_id and n.status <> 'pending'
-            order by n.id limit p_limit
+            select t.ctid as place from notifications t
+            where t.organization_id = o.organization_id and t.id < p_before_id and t.status <> 'pending'
+            order by t.id limit p_limit
+            for update skip locked
         ) x
         limit p_limit
-    )
-    delete from notifications n using old o where (n.organization_id, n.id) = (o.organization_id, o.id);
+    ));
     get diagnostics gone = row_count;
     return gone;
 end
@@ -91,15 +95,19 @@ begin
     with page as (
         select f.position, f.organization_id, f.event_id, e.occurred_at
         from feed f left join events e on (e.organization_id, e.id) = (f.organization_id, f.event_id)
-        where f.position > p_after order by f.position limit p_limit
+        where f.position + 0 > p_after order by f.position + 0 limit p_limit
     ), old as (
         select p.* from page p
         where coalesce(p.occurred_at < p_before, true)
             and not exists (select from tasks t where t.event_id = p.event_id)
             and not exists (select from deliveries d where (d.organization_id, d.event_id) = (p.organization_id, p.event_id))
             and not exists (select from set_aside_events s where s.event_id = p.event_id)
+    ), told as ( -- readers who were told less than this have missed something
+        insert into feed_horizons as h (organization_id, position)
+        select o.organization_id, max(o.position) from old o group by o.organization_id
+        on conflict on constraint pk_feed_horizons do update set position = greatest(h.position, excluded.position)
     ), unfed as (
-        delete from feed f using old o where f.position = o.position
+        delete from feed f using old o where (f.organization_id, f.position) = (o.organization_id, o.position)
     ), unlogged as (
         delete from events e using old o where (e.organization_id, e.id) = (o.organization_id, o.event_id)
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, true
 
 from domain import pages
 from domain.webhooks.errors import DeliveryNotFound
@@ -63,10 +63,24 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def page(tx: Reader, organization: str, wanted: pages.PageRequest, only: Filter) -> pages.Page[DeliveryView]:
     """Newest first."""
-    named = {name: value for name, value in msgspec.structs.asdict(only).items() if value is not None}
-    query = select(*_DELIVERY).where(Delivery.organization_id == organization).filter_by(**named)
-    found = await pages.rows(tx, query, Delivery.id, wanted)  # type: ignore[arg-type]
+    key: Any = Delivery.id
+    mine = Delivery.organization_id == organization
+    query, (first, *further) = select(*_DELIVERY).where(mine), _narrowed(only)
+    if further:
+        found = await pages.among(tx, query, key, wanted, led_by=(mine, first), fit=further)
+    else:
+        found = await pages.rows(tx, query.where(first), key, wanted)
     return pages.Page([_view(row) for row in found.items], found.last)
+
+
+def _narrowed(only: Filter) -> list[ColumnElement[bool]]:
+    """The first one has an index, and leads past the fewest others: most deliveries have arrived."""
+    rare = only.status is not None and only.status != "delivered"
+    order = ("event_id", "status", "endpoint_id") if rare else ("event_id", "endpoint_id", "status")
+    named = [getattr(Delivery, name) == value for name in order if (value := getattr(only, name)) is not None]
+    if only.event_type is not None:
+        return [*(named or [true()]), Delivery.event_type == only.event_type]
+    return named or [true()]
 
 
 async def get(tx: Reader, organization: str, delivery_id: str) -> DeliveryDetail:

@@ -75,6 +75,7 @@ class Delivery(Base):
             ["webhook_endpoints.organization_id", "webhook_endpoints.id"],
         ),
         Index(None, "organization_id", "endpoint_id", "id"),
+        Index(None, "organization_id", "status", "id"),
     )
 
 

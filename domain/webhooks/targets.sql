@@ -2,7 +2,7 @@
 -- task; the body is built by the first try. As atelier_system, called by expand_batch.
 create or replace function webhook_targets(p_organizations text[], p_events text[])
 returns table (organization_id text, event_id text, target text)
-language sql as $$
+language sql rows 20 as $$
     insert into deliveries (organization_id, id, event_id, event_type, endpoint_id)
     select w.organization_id, new_id('dlv'), e.id, e.type, w.id
     from unnest(p_organizations, p_events) as taken (organization_id, id)

@@ -90,19 +90,25 @@ def upgrade() -> None:
     op.create_index(op.f("ix_events_organization_id_subject"), "events", ["organization_id", "subject"], unique=False)
     op.create_table(
         "feed",
-        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.String(length=64, collation="C"), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("subject", sa.String(length=64, collation="C"), nullable=False),
-        sa.PrimaryKeyConstraint("position", name=op.f("pk_feed")),
+        sa.PrimaryKeyConstraint("organization_id", "position", name=op.f("pk_feed")),
     )
-    op.create_index(op.f("ix_feed_organization_id_position"), "feed", ["organization_id", "position"], unique=False)
+    op.create_index("uq_feed_position", "feed", [sa.literal_column("(position + 0)")], unique=True)
     op.create_index(
         op.f("ix_feed_organization_id_subject_position"),
         "feed",
         ["organization_id", "subject", "position"],
         unique=False,
+    )
+    op.create_table(
+        "feed_horizons",
+        sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", name=op.f("pk_feed_horizons")),
     )
     op.create_table(
         "idempotency_keys",
@@ -339,12 +345,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("project is not null"),
     )
     op.create_index(
-        "ix_generations_open",
+        op.f("ix_generations_organization_id_status_id"),
         "generations",
-        ["organization_id"],
+        ["organization_id", "status", "id"],
         unique=False,
         postgresql_include=["price"],
-        postgresql_where=sa.text("status in ('scheduled', 'queued', 'running')"),
+    )
+    op.create_index(
+        "ix_generations_scheduled",
+        "generations",
+        ["organization_id", "run_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'scheduled'"),
     )
     op.create_table(
         "webhook_endpoints",
@@ -461,6 +473,12 @@ def upgrade() -> None:
         op.f("ix_deliveries_organization_id_endpoint_id_id"),
         "deliveries",
         ["organization_id", "endpoint_id", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_deliveries_organization_id_status_id"),
+        "deliveries",
+        ["organization_id", "status", "id"],
         unique=False,
     )
     op.create_table(

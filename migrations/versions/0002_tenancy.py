@@ -24,6 +24,7 @@ APP_MAY = {
     "delivery_attempts": "select, insert, delete",
     "events": "select, insert",
     "feed": "select",
+    "feed_horizons": "select",
     "files": "select, insert, delete",
     "generations": "select, insert, update",
     "idempotency_keys": "select, insert, update (status, body)",

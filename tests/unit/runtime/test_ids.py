@@ -41,6 +41,13 @@ def test_the_earliest_id_of_a_moment_parts_what_was_made_before_from_what_comes_
     assert ids.earliest("evt", datetime.now(UTC) - timedelta(seconds=1)) < before
 
 
+def test_an_id_says_when_it_was_made():
+    before = datetime.now(UTC)
+    made = ids.made_at(ids.new("evt"))
+    assert before - timedelta(milliseconds=1) <= made <= datetime.now(UTC)
+    assert ids.made_at(ids.earliest("evt", made)) == made
+
+
 def test_an_id_of_another_kind_is_not_one_of_this():
     assert not ids.is_id("org", ids.new("gen"))
 

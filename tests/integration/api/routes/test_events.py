@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from sqlalchemy import text
 
+from domain.events import feed
 from tests.integration.conftest import serving
 
 BADGE = {"template": "badge", "input": {"label": "A+"}}
@@ -182,3 +184,63 @@ async def test_two_hundred_who_wait_and_follow_hold_no_connections(settings, org
         assert set(posted) < set(open_)
         await asyncio.gather(*(cancel(api, organization, found) for found in open_))
         assert set(await asyncio.gather(*waiting)) == {"cancelled"}
+
+
+async def fed(api, organization, count):
+    """So many events, when a relay has put them all into the feed."""
+    position, seen = 0, []
+    while len(seen) < count:
+        page = await read(api, organization, after=position, wait=5)
+        seen, position = seen + page["data"], page["position"]
+    return seen
+
+
+async def forget_events(system, organization, through):
+    """As retention does when they have been kept for long enough."""
+    async with system.system_transaction() as tx:
+        values = {"organization": organization.id, "through": through}
+        await tx.execute(
+            text("delete from feed where organization_id = :organization and position <= :through"), values
+        )
+        await tx.execute(text("insert into feed_horizons values (:organization, :through)"), values)
+
+
+async def test_who_comes_back_to_what_is_not_kept_any_more_is_told_so(api, organization, relay, system):
+    old, young = await accept(api, organization), await accept(api, organization)
+    await cancel(api, organization, old)
+    seen = await fed(api, organization, 3)
+    await forget_events(system, organization, seen[1]["position"])
+    paths = [f"/v1/events?after={seen[0]['position']}", "/v1/events/stream"]
+    for path in paths:
+        headers = organization.headers | {"Last-Event-ID": str(seen[0]["position"])}
+        async with api.client.get(path, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (410, "position_expired"), path
+    rest = [event["position"] for event in seen[2:]]
+    for query in ({}, {"after": 0}, {"after": seen[1]["position"]}):
+        assert [event["position"] for event in (await read(api, organization, **query))["data"]] == rest
+    assert young in {event["subject"] for event in seen}
+
+
+async def test_a_generation_whose_end_is_not_kept_any_more_is_not_followed_for_ever(api, organization, relay, system):
+    generation_id = await accept(api, organization)
+    await cancel(api, organization, generation_id)
+    accepted, cancelled = await fed(api, organization, 2)
+    await forget_events(system, organization, cancelled["position"])
+    headers = organization.headers | {"Last-Event-ID": str(accepted["position"])}
+    async with api.client.get(f"/v1/generations/{generation_id}/stream", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (410, "position_expired")
+
+
+async def test_rare_types_are_looked_for_a_stretch_at_a_time(api, organization, relay, monkeypatch):
+    monkeypatch.setattr(feed, "LOOK", 2)
+    for _ in range(4):
+        generation_id = await accept(api, organization)
+    await cancel(api, organization, generation_id)
+    await fed(api, organization, 5)
+    page = {"has_more": True}
+    position, asked, found = 0, 0, []
+    while page["has_more"]:
+        page = await read(api, organization, after=position, types="generation.cancelled")
+        position, asked, found = page["position"], asked + 1, found + page["data"]
+    assert [event["subject"] for event in found] == [generation_id]
+    assert asked >= 3

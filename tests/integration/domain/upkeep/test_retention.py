@@ -124,6 +124,8 @@ async def test_an_old_event_goes_with_its_place_in_the_feed_unless_something_spe
     await retention.prune("retention@now", system=ledger.system, settings=settings)
     assert await left(ledger, "events where type = 'generation.cancelled'") == [waited_for, told, *young]
     assert await left(ledger, "feed", "event_id") == [waited_for, told, *young]
+    gone = await ledger.value("select max(position) from feed where event_id = :id", id=waited_for) - 1
+    assert await ledger.value("select position from feed_horizons") == gone
 
 
 async def test_nought_days_are_for_ever(ledger: Ledger, settings: Settings) -> None:

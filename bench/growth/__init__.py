@@ -1,0 +1,1 @@
+"""Whether what is done each second costs the same with a long history behind it."""

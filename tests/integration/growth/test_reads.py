@@ -1,0 +1,208 @@
+"""What is done each second must not depend on how much there is: twenty thousand rows of everything, and each statement
+of the hot path reads a few.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from domain import pages
+from domain.dead_letters import letters
+from domain.events import feed
+from domain.generations import batches, lifecycle, reading
+from domain.generations.reading import Filter
+from domain.generations.results import Wanted
+from domain.pages import Page, PageRequest
+from domain.subscriptions import credits
+from domain.tasks import claims
+from domain.tasks.outcomes import Done, Task
+from domain.webhooks import history
+from domain.webhooks.history import Filter as DeliveryFilter
+from runtime import clock, ids
+from runtime.database import Database, SystemDatabase
+from runtime.settings import Settings
+from storage.addresses import ObjectUrls
+from tests.integration.domain.ledger import Ledger, image, key
+from tests.integration.growth.conftest import AGE, EARLY, EARLY_AGE, ROWS, Grown, Watch
+from workers import measuring, relay, schedule
+from workers.backpressure import Backpressure
+from workers.orphans import Orphans
+
+URLS: Final = ObjectUrls(base="http://here/assets", secrets=("a-secret-of-tests-that-is-long-enough",), ttl=AGE)
+FEW: Final = 250
+"""Rows, entries or pages of a table: all that a single step or a page may read."""
+A_LOOK: Final = 1_500
+"""What a page may look at, where no index serves all of its filters."""
+BETWEEN: Final = clock.machine() - (AGE + EARLY_AGE) / 2
+LEASE: Final = timedelta(seconds=30)
+
+
+@pytest.fixture
+def ledger(database: Database, system: SystemDatabase, grown: Grown) -> Ledger:
+    return Ledger(database, system, grown.organizations[0])
+
+
+def assert_read(reads: dict[str, int], most: int = FEW) -> None:
+    far = {table: read for table, read in reads.items() if read > most}
+    assert not far, f"read from end to end (10**9) or too far: {far}"
+
+
+async def claimed(watch: Watch, actor: str) -> list[Task]:
+    ids = [row[0] for row in await watch.connection.fetch("select id from tasks where state = 'dispatched'")]
+    found: list[Task] = []
+
+    async def claim() -> None:
+        found.extend(await claims.claim(watch.system, ids, actors=[actor], owner="a test", lease=LEASE))
+
+    assert_read(await watch.reads(claim()))
+    return found
+
+
+async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger, settings: Settings) -> None:
+    system = watch.system
+
+    async def step() -> None:
+        await watch.connection.fetchrow(relay.STEP, *relay.arguments(settings))
+
+    assert_read(await watch.reads(ledger.generation()))
+    await ledger.rows("delete from pending_events returning 1")
+    assert_read(await watch.reads(ledger.accept(key=key("a-key"))))
+    assert_read(await watch.reads(ledger.accept(key=key("a-key"))))
+    assert_read(await watch.reads(step()))
+    [task] = await claimed(watch, "generations.render")
+    [plan] = await batches.start(system, [task])
+    assert_read(await watch.reads(batches.start(system, [task])))
+    assert_read(await watch.reads(batches.find(system, [Wanted(ledger.organization, "1" * 64)])))
+    assert_read(await watch.reads(claims.renew(watch.connection, {task.id: task.lease_token}, LEASE)))
+    assert_read(await watch.reads(batches.record(system, [(task, plan, Done(result=image()))])))
+    assert_read(await watch.reads(step()))
+    assert await claimed(watch, "webhooks.deliver")
+
+
+async def test_what_a_relay_measures_and_notes(watch: Watch, settings: Settings) -> None:
+    sampled = (measuring.sample, Backpressure(settings).look, Orphans().look, schedule.look)
+    for look in sampled:
+        assert_read(await watch.reads(look(watch.connection)))
+
+
+class Lists:
+    """Asks for pages, and sees to it that they read little."""
+
+    def __init__(self, watch: Watch, organization: str) -> None:
+        self._watch = watch
+        self._organization = organization
+
+    async def generations(self, wanted: Filter, most: int = FEW) -> Page[Any]:
+        read = partial(reading.page, wanted=wanted, request=PageRequest(), urls=URLS)
+        return await self._page(read, most)
+
+    async def deliveries(self, only: DeliveryFilter, most: int = FEW, after: str | None = None) -> Page[Any]:
+        wanted = PageRequest(limit=pages.LARGEST, after=after)
+        return await self._page(partial(history.page, organization=self._organization, wanted=wanted, only=only), most)
+
+    async def _page(self, read: Callable[..., Awaitable[Page[Any]]], most: int) -> Page[Any]:
+        found: list[Page[Any]] = []
+
+        async def ask() -> None:
+            async with self._watch.database.read_only(self._organization) as tx:
+                found.append(await read(tx))
+
+        assert_read(await self._watch.reads(ask()), most)
+        return found[0]
+
+
+@pytest.fixture
+def lists(watch: Watch, grown: Grown) -> Lists:
+    return Lists(watch, grown.organizations[0])
+
+
+FOUND: Final = [
+    Filter(),
+    Filter(project="early"),
+    Filter(status="succeeded"),
+    Filter(status="failed"),
+    Filter(status="failed", project="early"),
+    Filter(created_before=BETWEEN),
+    Filter(created_before=BETWEEN, status="failed"),
+    Filter(created_after=BETWEEN),
+]
+NOT_FOUND: Final = [
+    *(Filter(status=status) for status in ("scheduled", "queued", "running", "cancelled")),
+    *(Filter(status=status, project="early") for status in ("scheduled", "queued", "running", "succeeded")),
+    Filter(project="nobody's"),
+    Filter(created_before=BETWEEN, status="succeeded"),
+    Filter(created_after=BETWEEN, status="failed"),
+]
+
+
+async def test_pages_of_generations(lists: Lists) -> None:
+    for wanted in FOUND:
+        assert len((await lists.generations(wanted)).items) == PageRequest().limit, wanted
+    for wanted in NOT_FOUND:
+        assert (await lists.generations(wanted)).items == [], wanted
+
+
+async def test_pages_of_deliveries(lists: Lists, grown: Grown) -> None:
+    to_one = DeliveryFilter(endpoint_id=grown.endpoints[0])
+    failed = DeliveryFilter(status="failed")
+    early = EARLY // 2
+    assert len((await lists.deliveries(failed)).items) == early
+    assert len((await lists.deliveries(msgspec.structs.replace(to_one, status="failed"))).items) == early
+    assert len((await lists.deliveries(msgspec.structs.replace(failed, event_type="file.deleted"))).items) == early
+    for only in (DeliveryFilter(), to_one, DeliveryFilter(status="delivered")):
+        assert len((await lists.deliveries(only)).items) == pages.LARGEST, only
+    for only in (DeliveryFilter(status="pending"), DeliveryFilter(event_id="evt_of_nobody")):
+        assert (await lists.deliveries(only)).items == [], only
+
+
+async def test_where_a_filter_has_no_index_each_page_looks_at_a_thousand_rows(lists: Lists) -> None:
+    rare, found, asked, last = DeliveryFilter(event_type="file.deleted"), 0, 0, None
+    while asked == 0 or last is not None:
+        page = await lists.deliveries(rare, A_LOOK, after=last)
+        found, asked, last = found + len(page.items), asked + 1, page.last
+    assert (found, asked) == (EARLY // 2, ROWS // 2 // pages.LOOK + 1)
+
+
+async def test_the_feed(watch: Watch, grown: Grown) -> None:
+    async def read(position: int, types: tuple[str, ...] = ()) -> None:
+        async with watch.database.read_only(grown.organizations[0]) as tx:
+            await feed.head(tx)
+            await feed.stretch(tx, position, limit=50, types=types)
+            await feed.check_kept(tx, position)
+            await feed.after(tx, position, limit=50, subject="gen_of_nobody")
+
+    for position in (0, ROWS // 2):
+        assert_read(await watch.reads(read(position)))
+        assert_read(await watch.reads(read(position, ("generation.failed",))), A_LOOK)
+    assert_read(await watch.reads(watch.system.call_many("select * from feed_after($1, 50)", ROWS)))
+
+
+async def test_single_things_and_sums(watch: Watch, ledger: Ledger, settings: Settings) -> None:
+    generation_id = await ledger.generation()
+
+    async def look() -> None:
+        async with watch.database.read_only(ledger.organization) as tx:
+            await reading.one(tx, generation_id, URLS)
+            await credits.balance(tx)
+        async with watch.database.transaction(ledger.organization) as tx:
+            await lifecycle.cancel(tx, ledger.organization, generation_id, by="caller", traceparent=None)
+        async with watch.system.system_transaction() as tx:
+            await letters.page(tx, letters.Filter(), PageRequest())
+            await letters.oldest(tx, letters.Filter())
+
+    assert_read(await watch.reads(look()))
+
+
+async def test_each_batch_of_what_is_deleted(watch: Watch) -> None:
+    batch, soon = 100, clock.machine() + timedelta(days=1)
+    for statement in ("prune_tasks", "prune_idempotency_keys"):
+        assert_read(await watch.reads(watch.system.call(f"select {statement}($1, $2)", soon, batch)), 10 * batch)
+    for statement, prefix in (("prune_deliveries", "dlv"), ("prune_notifications", "ntf")):
+        bound = ids.earliest(prefix, soon)
+        assert_read(await watch.reads(watch.system.call(f"select {statement}($1, $2)", bound, batch)), 20 * batch)
+    page = watch.system.call("select * from prune_log($1, 0, $2)", soon, batch)
+    assert_read(await watch.reads(page), 20 * batch)
