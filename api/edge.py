@@ -11,7 +11,7 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
-from api import authentication, errors, metrics, problems
+from api import authentication, errors, metrics, problems, retries
 from api.authentication import Authenticator
 from api.problems import ClientGoneError
 from api.rate_limits import RateLimits, Verdict
@@ -19,6 +19,8 @@ from domain.api_keys.keys import Caller
 from domain.errors import DomainError, LoopDetected, RateLimited
 from runtime import ids
 from runtime.telemetry import logs, tracing
+
+log = logs.logger(__name__)
 
 BODY_TIME: Final = 30.0
 """Seconds in which a whole body has to arrive."""
@@ -82,11 +84,13 @@ class Edge:
         if key is None:
             return None
         try:
-            return await self._authenticator.authenticate(key)
+            return await retries.read(lambda: self._authenticator.authenticate(key))
         except DomainError as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001 - the look-up failed: `problems` knows how to say so
-            return problems.of_fault(error)
+            told = problems.of_fault(error)
+            log.warning("a key could not be looked up", code=told.code, error=type(error).__name__)
+            return told
 
     def _limit(self, caller: Caller) -> Verdict:
         verdict = self._limits.take(caller.key_id, caller.plan)

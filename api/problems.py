@@ -158,7 +158,7 @@ def is_disconnect(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.filename is None  # a socket; files have names
     state = sqlstate(error) or ""
-    lost = (TimeoutError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
+    lost = (TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError)
     return state in _AWAY or state.startswith("08") or isinstance(error, lost)
 
 

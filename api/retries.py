@@ -1,10 +1,14 @@
 """Does a request again that the database threw back, before anything of an answer has gone out.
 
 After a serialization failure or a deadlock PostgreSQL has undone everything, so any request may be done again. After a
-lost connection nobody knows whether the commit took place: only what reads, or carries an Idempotency-Key, may be.
+lost connection nobody knows whether the commit took place: only what reads, or carries an Idempotency-Key, may be. A
+database that is restarted, or replaced by its standby, is waited for.
 """
 
-from typing import Any, Final
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.scope.state import ScopeState
@@ -15,6 +19,27 @@ from runtime.telemetry import logs
 log = logs.logger(__name__)
 
 TRIES: Final = 3
+"""After serialization failures and deadlocks."""
+PATIENCE: Final = 3.0
+"""Seconds after which no more tries are begun while the database is away."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
+"""Between those tries; the first one comes at once, for it may have been this connection alone."""
+
+
+T = TypeVar("T")
+
+
+async def read(ask: Callable[[], Awaitable[T]]) -> T:
+    """What only reads, asked again. Raises what the last try raised."""
+    began, tries = time.monotonic(), 0
+    while True:
+        try:
+            return await ask()
+        except Exception as error:
+            tries += 1
+            if (rest := _pause(error, tries, time.monotonic() - began)) is None:
+                raise
+        await asyncio.sleep(rest)
 
 
 class Retries:
@@ -32,15 +57,17 @@ class Retries:
             else:
                 await send(message)
 
-        for left in reversed(range(TRIES)):
-            if held:
-                held.clear()
-                del state["failed_by"]
-                ScopeState.from_scope(scope).response_started = False  # it did not get past us
+        began, tries = time.monotonic(), 0
+        while True:
             await self._app(scope, receive, hold)
-            if not held or not left:
+            tries += 1
+            if not held or (rest := _pause(state["failed_by"], tries, time.monotonic() - began)) is None:
                 break
-            log.info("a request is done again", failed_by=type(state["failed_by"]).__name__, tries_left=left)
+            log.info("a request is done again", failed_by=type(state["failed_by"]).__name__, tries=tries)
+            await asyncio.sleep(rest)
+            held.clear()
+            del state["failed_by"]
+            ScopeState.from_scope(scope).response_started = False  # it did not get past us
         for message in held:
             await send(message)
 
@@ -51,3 +78,16 @@ def _may_be_repeated(scope: Scope, failed_by: BaseException) -> bool:
     if not problems.is_disconnect(failed_by):
         return False
     return scope.get("method") in {"GET", "HEAD"} or any(name == b"idempotency-key" for name, _ in scope["headers"])
+
+
+def _pause(failed_by: BaseException, tries: int, seconds: float) -> float | None:
+    """Seconds to wait before the next try of what may be repeated; None: there is none. `seconds` have passed since
+    the first.
+    """
+    if problems.is_contention(failed_by):
+        return 0.0 if tries < TRIES else None
+    if not problems.is_disconnect(failed_by):
+        return None
+    if tries == 1:
+        return 0.0
+    return min(FIRST_PAUSE * 2 ** (tries - 2), LONGEST_PAUSE) if seconds < PATIENCE else None

@@ -213,9 +213,10 @@ async def _until_started(servers: Sequence[_Server], serving: Sequence[asyncio.T
 
 
 async def _drain(resources: Resources, api: _Server) -> None:
-    """Not ready any more; no new connections; each answer closes its connection, and the streams end."""
+    """Not ready any more, each answer closes its connection; later no new connections, and the streams end."""
     log.info("api stops", connections=api.connections)
     resources.draining.begun = True
+    await asyncio.sleep(resources.settings.drain_seconds)
     api.stop_listening()
     resources.hub.close()
     deadline = time.monotonic() + LINGER

@@ -132,6 +132,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A process of which a part (an event loop) has stood still for so long ends, to be started anew. 0: never."""
     memory_limit: int = 1 << 30
     """A process that holds more than so many bytes finishes what it does and ends, to be started anew. 0: never."""
+    drain_seconds: float = 0.0
+    """How long the API goes on taking connections after SIGTERM while `/health/ready` answers 503, so that a load
+    balancer sees it first. 0 where nothing looks, or where a successor listens on the same socket."""
     fonts_dir: Path = Path()
     """A folder with further font packs (CJK, colour emoji); each file becomes part of an image's identity."""
 

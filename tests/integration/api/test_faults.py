@@ -5,6 +5,8 @@ import json
 
 from sqlalchemy import text
 
+from api import retries
+
 END_WHO_WAITS = """
     select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'
 """
@@ -59,7 +61,8 @@ async def test_a_request_that_may_have_been_done_is_done_again_only_under_a_key(
         assert (answer.status, body.get("code")) == (expected, None if expected == 202 else "database_unavailable")
 
 
-async def test_without_a_database_everything_is_told_to_come_back(api, organization, admin, database_name):
+async def test_without_a_database_everything_is_told_to_come_back(api, organization, admin, database_name, monkeypatch):
+    monkeypatch.setattr(retries, "PATIENCE", 0.1)
     await show(api, organization)
     await admin.execute(f"alter database {database_name} connection limit 0")
     await cut(admin, database_name)
@@ -68,6 +71,21 @@ async def test_without_a_database_everything_is_told_to_come_back(api, organizat
         assert answer.headers["retry-after"] == "1"
     await admin.execute(f"alter database {database_name} connection limit -1")
     assert (await accept(api, organization))[0].status == 202
+
+
+async def test_a_database_that_comes_back_soon_costs_no_request_that_may_be_repeated(
+    api, organization, make_organization, admin, database_name
+):
+    """Nor is a key unknown that cannot be looked up for a moment."""
+    await show(api, organization)
+    organization = await make_organization()
+    await admin.execute(f"alter database {database_name} connection limit 0")
+    await cut(admin, database_name)
+    asking = asyncio.gather(show(api, organization), accept(api, organization, **{"Idempotency-Key": "k"}))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    await admin.execute(f"alter database {database_name} connection limit -1")
+    assert [answer.status for answer, _ in await asking] == [200, 202]
 
 
 async def test_a_crowded_pool_is_told_and_not_waited_for_for_ever(api, organization):

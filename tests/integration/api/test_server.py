@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import aiohttp
+import msgspec
 import pytest
 
 from api import server
 from cli.installation import to_environment
 from runtime.processes import Process, Supervisor
+from runtime.settings import Settings
 
 BADGE = {"template": "badge", "input": {"label": "A+"}}
 
@@ -122,7 +124,9 @@ async def test_replacing_the_process_under_load_fails_no_request(running, make_o
     assert running.said == []
 
 
-async def test_started_by_hand_it_listens_where_the_settings_say(settings, organization):
+@contextlib.asynccontextmanager
+async def by_hand(settings: Settings) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """The process, and where its two ports are. It ends with status 0."""
     free = [server.bind(settings.host, 0) for _ in range(2)]
     ports = [each.getsockname()[1] for each in free]
     for each in free:
@@ -133,12 +137,41 @@ async def test_started_by_hand_it_listens_where_the_settings_say(settings, organ
         sys.executable, "-m", "cli.main", "api", env=env, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        async with aiohttp.ClientSession() as client:
-            for port in ports:
-                assert await answers(client, f"http://{settings.host}:{port}/health/ready")
+        yield process, [f"http://{settings.host}:{port}" for port in ports]
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         assert await process.wait() == 0
+
+
+async def test_started_by_hand_it_listens_where_the_settings_say(settings, organization):
+    async with by_hand(settings) as (_, urls), aiohttp.ClientSession() as client:
+        for url in urls:
+            assert await answers(client, f"{url}/health/ready")
+
+
+async def test_a_load_balancer_sees_that_it_drains_before_it_takes_no_more_connections(settings, organization):
+    patient = msgspec.structs.replace(settings, drain_seconds=3.0)
+    new_connections = aiohttp.TCPConnector(force_close=True)
+    async with (
+        by_hand(patient) as (process, (url, _)),
+        aiohttp.ClientSession(connector=new_connections, headers=organization.headers) as client,
+    ):
+        assert await answers(client, f"{url}/health/ready")
+        process.terminate()
+        while await ready_status(client, url) == 200:
+            await asyncio.sleep(0.02)
+        async with client.post(f"{url}/v1/generations", json=BADGE) as answer:
+            assert (answer.status, answer.headers["connection"]) == (202, "close")
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            while True:
+                assert await ready_status(client, url) == 503
+                await asyncio.sleep(0.1)
+
+
+async def ready_status(client, url):
+    async with client.get(f"{url}/health/ready") as answer:
+        return answer.status
 
 
 async def answers(client, url):

@@ -58,6 +58,7 @@ def test_a_problem_says_everything_once():
         (asyncpg.TooManyConnectionsError(), errors.DatabaseUnavailable),
         (asyncpg.ConnectionDoesNotExistError(), errors.DatabaseUnavailable),
         (asyncpg.InterfaceError("connection is closed"), errors.DatabaseUnavailable),
+        (asyncpg.InternalClientError("got result for unknown protocol state"), errors.DatabaseUnavailable),
         (ConnectionRefusedError(), errors.DatabaseUnavailable),
         (PoolTimeout(), errors.Overloaded),
         (StorageFullError(), errors.StorageUnavailable),

@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 
+from api import retries
 from api.retries import TRIES, Retries
 
 
@@ -56,6 +57,19 @@ async def test_after_a_lost_connection_only_what_may_be_repeated_is(method, head
     app = App(ConnectionResetError())
     assert await ask(app, method, headers) == (200 if calls == 2 else 503)
     assert app.calls == calls
+
+
+async def test_a_database_that_comes_back_in_time_is_waited_for():
+    app = App(*[ConnectionRefusedError()] * (TRIES + 2))
+    assert await ask(app, "GET") == 200
+    assert app.calls == TRIES + 3
+
+
+async def test_one_that_stays_away_is_told(monkeypatch):
+    monkeypatch.setattr(retries, "PATIENCE", 0.1)
+    app = App(*[ConnectionRefusedError()] * 99)
+    assert await ask(app, "GET") == 503
+    assert app.calls < 10
 
 
 async def test_other_failures_are_answered_at_once():
