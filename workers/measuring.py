@@ -28,7 +28,7 @@ _OLDEST_DEAD = metrics.gauge("atelier_oldest_dead_letter_seconds", "How long the
 _LAG = metrics.gauge("atelier_relay_lag_seconds", "Age of the oldest event that no relay has expanded.")
 _UNKNOWN = metrics.gauge("atelier_unknown_event_types", "Types of waiting events that this relay's code doesn't know.")
 
-_LEDGER_SQL: Final = "select * from sample_ledger($1, $2)"
+_LEDGER_SQL: Final = "select * from sample_tasks($1, $2)"
 _EVENTS_SQL: Final = "select * from sample_events($1)"
 _DEAD_SQL: Final = "select * from sample_dead_letters($1)"
 _KNOWN: Final = frozenset(event.type for event in reactions.REACTIONS)
@@ -38,7 +38,7 @@ async def sample(connection: asyncpg.Connection) -> None:
     LEADING.set(1)
     names = [queue.name for queue in queues.QUEUES]
     for row in await connection.fetch(_LEDGER_SQL, names, COUNT_CAP):
-        for state in ("ready", "dispatched", "running"):
+        for state in ("ready", "scheduled", "dispatched", "running"):
             _TASKS.labels(row["queue"], state).set(row[state])
         _OLDEST.labels(row["queue"]).set(row["oldest_seconds"])
     row = await connection.fetchrow(_EVENTS_SQL, COUNT_CAP)

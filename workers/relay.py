@@ -32,10 +32,13 @@ STANDBY_SECONDS: Final = 0.5
 SAMPLE_SECONDS: Final = 1.0
 FROZEN_SECONDS: Final = 5.0
 """A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
+BROKER_REST: Final = 0.5
+"""Between two tries to send to a broker that is away."""
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
 
 _LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
+_UNDISPATCH = "select undispatch_tasks($1)"
 STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _PASSING_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
@@ -95,6 +98,7 @@ class Relay:
         self._refused: str | None = None
         self._rest_seconds = FIRST_REST
         self._seen_database = -math.inf
+        self._broker_rests_until = -math.inf
         self.leading = False
 
     def ailment(self) -> str | None:
@@ -184,11 +188,11 @@ class Relay:
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
         with measuring.STEP_SECONDS.time():
-            row = await connection.fetchrow(STEP, *self._arguments._replace(queues=_sizes(self._windows.values())))
+            row = await connection.fetchrow(STEP, *self._arguments._replace(queues=self._sizes()))
         step = read_step(row)
         self._note(step)
         if step.messages:
-            await self._send(step)
+            await self._send(connection, step)
         if step.head != self._head:
             self._head = step.head
             self._feed.send()
@@ -204,8 +208,12 @@ class Relay:
         for name, window in self._windows.items():
             window.note(sent[name], step.waiting[name])
 
-    async def _send(self, step: Step) -> None:
-        """What cannot be sent now stays dispatched; nobody claims it, so it is ready again after some seconds."""
+    def _sizes(self) -> str:
+        """Nothing is dispatched while the broker is given time to come back."""
+        return _sizes(self._windows.values(), closed=time.monotonic() < self._broker_rests_until)
+
+    async def _send(self, connection: asyncpg.Connection, step: Step) -> None:
+        """What cannot be sent now is ready again at once."""
         failpoints.hit("relay.after_commit")
         messages = list(_messages(step))
         try:
@@ -213,6 +221,8 @@ class Relay:
         except BrokerUnavailableError:
             measuring.UNSENT.inc(len(messages))
             log.warning("the broker is away; tasks wait", messages=len(messages))
+            await connection.execute(_UNDISPATCH, [task for sending in step.messages for task in sending.tasks])
+            self._broker_rests_until = time.monotonic() + BROKER_REST
 
     async def _rest(self, seconds: float) -> None:
         """Unlike `_pause`, no nudge shortens it."""
@@ -248,10 +258,15 @@ def arguments(settings: Settings) -> Arguments:
     )
 
 
-def _sizes(windows: Iterable[Window]) -> str:
+def _sizes(windows: Iterable[Window], *, closed: bool = False) -> str:
     return _json(
         [
-            {"queue": each.queue.name, "size": each.size, "capped": each.queue.capped, "lane": each.queue.lane}
+            {
+                "queue": each.queue.name,
+                "size": 0 if closed else each.size,
+                "capped": each.queue.capped,
+                "lane": each.queue.lane,
+            }
             for each in windows
         ]
     )

@@ -24,22 +24,16 @@ STUCK: Final = 20
 _FED_LATELY: Final = 1_000
 _WRITTEN_LATELY: Final = 1_000
 
-# A task in back-off, or of a scheduled generation, is ready in the ledger, and not due before its `run_at`.
 _LEDGER = text("""
-    select l.queue, greatest(l.ready - later.waiting, 0) as ready, later.waiting, l.dispatched, l.running,
-        l.oldest_seconds
-    from sample_ledger(cast(:queues as text[]), :cap) l
-    cross join lateral (
-        select count(*) filter (where r.run_at > now()) as waiting
-        from (select t.run_at from tasks t where t.state = 'ready' and t.queue = l.queue limit :cap) r
-    ) later
+    select queue, ready, scheduled as waiting, dispatched, running, oldest_seconds
+    from sample_tasks(cast(:queues as text[]), :cap)
 """)
 _EVENTS = text("select pending, set_aside, dead, oldest_seconds from sample_events(:cap)")
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """Tasks by state; `waiting` are those ready ones whose time comes later, which `ready` leaves out. `oldest_seconds`
-    is the age of the oldest one that could be claimed.
+    """Tasks by state. One in back-off, or of a scheduled generation, is ready in the ledger, and here `waiting` until
+    its time comes. `oldest_seconds` is the age of the oldest one that could be claimed.
     """
 
     queue: str

@@ -141,34 +141,67 @@ end
 $$;
 grant execute on function relay_step to atelier_system;
 
--- What a scrape wants to know, without ever counting a whole backlog: counts stop at p_cap.
-create or replace function sample_ledger(p_queues text[], p_cap integer)
-returns table (queue text, ready bigint, dispatched bigint, running bigint, oldest_seconds double precision)
+-- Messages that the broker did not take: their tasks are ready again, unless somebody has claimed them all the same.
+create or replace function undispatch_tasks(p_tasks bigint[]) returns void
+language sql as $$
+    with unsent as (
+        select t.id from tasks t where t.id = any (p_tasks) and t.state = 'dispatched' order by t.id for update skip locked
+    )
+    update tasks t set state = 'ready', dispatched_at = null from unsent u where t.id = u.id
+$$;
+grant execute on function undispatch_tasks to atelier_system;
+
+-- What a scrape wants to know, without ever counting a whole backlog: counts stop at p_cap. `scheduled` are those whose
+-- time comes later, which `ready` leaves out.
+create or replace function sample_tasks(p_queues text[], p_cap integer)
+returns table (
+    queue text, ready bigint, scheduled bigint, dispatched bigint, running bigint, oldest_seconds double precision
+)
 language sql stable as $$
-    select q.queue,
-        (select count(*) from (select from tasks t where t.state = 'ready' and t.queue = q.queue limit p_cap) r),
+    select q.queue, w.ready, w.scheduled,
         (select count(*) from (select from tasks t where t.state = 'dispatched' and t.queue = q.queue limit p_cap) r),
         (select count(*) from (select from tasks t where t.state = 'running' and t.queue = q.queue limit p_cap) r),
-        coalesce((
-            with recursive having_work as (
-                (select t.organization_id from tasks t where t.state = 'ready' and t.queue = q.queue
-                 order by t.organization_id limit 1)
-                union all
-                select (select t.organization_id from tasks t
-                        where t.state = 'ready' and t.queue = q.queue and t.organization_id > w.organization_id
-                        order by t.organization_id limit 1)
-                from having_work w where w.organization_id is not null
-            )
-            select max(extract(epoch from now() - oldest.run_at))
-            from having_work w cross join lateral (
-                select t.run_at from tasks t
-                where t.state = 'ready' and t.queue = q.queue and t.organization_id = w.organization_id and t.run_at <= now()
-                order by t.priority, t.run_at limit 1
-            ) oldest
-        ), 0)
+        w.oldest_seconds
     from unnest(p_queues) as q (queue)
+    cross join lateral (
+        with recursive having_work as (
+            (select t.organization_id from tasks t where t.state = 'ready' and t.queue = q.queue
+             order by t.organization_id limit 1)
+            union all
+            select (select t.organization_id from tasks t
+                    where t.state = 'ready' and t.queue = q.queue and t.organization_id > h.organization_id
+                    order by t.organization_id limit 1)
+            from having_work h where h.organization_id is not null
+        )
+        select
+            (select count(*) from (
+                select from having_work h cross join lateral (
+                    select from tasks t
+                    where t.state = 'ready' and t.queue = q.queue and t.organization_id = h.organization_id
+                        and t.run_at <= now()
+                    limit p_cap
+                ) due limit p_cap
+            ) r) as ready,
+            (select count(*) from (
+                select from having_work h cross join lateral (
+                    select from tasks t
+                    where t.state = 'ready' and t.queue = q.queue and t.organization_id = h.organization_id
+                        and t.run_at > now()
+                    limit p_cap
+                ) later limit p_cap
+            ) r) as scheduled,
+            coalesce((
+                select max(extract(epoch from now() - oldest.run_at))
+                from having_work h cross join lateral (
+                    select t.run_at from tasks t
+                    where t.state = 'ready' and t.queue = q.queue and t.organization_id = h.organization_id
+                        and t.run_at <= now()
+                    order by t.priority, t.run_at limit 1
+                ) oldest
+            ), 0) as oldest_seconds
+    ) w
 $$;
-grant execute on function sample_ledger to atelier_system;
+grant execute on function sample_tasks to atelier_system;
 
 create or replace function sample_events(p_cap integer)
 returns table (pending bigint, set_aside bigint, dead bigint, unknown_types text[], oldest_seconds double precision)

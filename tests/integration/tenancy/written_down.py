@@ -80,7 +80,7 @@ SYSTEM_CALLS: Final = {
     "note_ticks", "organization_shares", "prune_deliveries", "prune_idempotency_keys", "prune_log",
     "prune_notifications", "prune_tasks", "prune_ticks", "publish_backlogs", "record_deliveries", "record_images",
     "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_assets", "sample_backlogs",
-    "sample_dead_letters",
-    "sample_events", "sample_ledger", "schedule_state", "start_generations", "struggling_deliveries", "touch_keys",
-    "webhook_targets",
+    "sample_dead_letters", "sample_events", "sample_tasks",
+    "schedule_state", "start_generations", "struggling_deliveries", "touch_keys",
+    "undispatch_tasks", "webhook_targets",
 }  # fmt: skip

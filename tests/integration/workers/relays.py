@@ -23,9 +23,11 @@ class Recording(StubBroker):
         super().__init__(queues.QUEUES)
         self.sent: list[int] = []
         self.away = False
+        self.refused = 0
 
     def enqueue_many(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
         if self.away:
+            self.refused += 1
             raise BrokerUnavailableError("away")
         self.sent += [task for message in messages for task in message.args[0]]
 

@@ -101,13 +101,14 @@ async def test_messages_that_were_lost_are_sent_again(spine: Spine) -> None:
     assert await spine.status(generation) == "succeeded"
 
 
-async def test_while_the_broker_is_away_work_waits_and_nothing_is_lost(spine: Spine) -> None:
-    spine.settings = msgspec.structs.replace(spine.settings, dispatched_timeout=0.3)
+async def test_while_the_broker_is_away_work_is_ready_and_goes_out_as_soon_as_it_is_back(spine: Spine) -> None:
+    spine.settings = msgspec.structs.replace(spine.settings, dispatched_timeout=3600)
     broker = Recording()
     broker.away = True
     async with running(spine, broker):
         await spine.accept()
-        await until(lambda: _exists(spine, "select from tasks where state = 'dispatched'"))
+        await until(lambda: _true(broker.refused > 1))
+        await until(lambda: _exists(spine, "select from tasks where state = 'ready'"))
         assert broker.sent == []
         broker.away = False
         await until(lambda: _true(bool(broker.sent)))
@@ -176,17 +177,26 @@ async def test_each_organization_gets_the_same_share_of_a_small_window(
     assert set(light) <= subjects
 
 
-async def test_what_waits_is_measured_without_a_scan(spine: Spine) -> None:
-    await spine.accept()
-    await measuring.sample(spine.connection)
+async def test_what_waits_is_measured_by_state_and_what_is_not_due_is_not_called_ready(
+    spine: Spine, make_organization: OrganizationFactory
+) -> None:
+    other = await make_organization()
+    for organization in (spine.organization, other, other, other):
+        await spine.accept(organization)
     await spine.step()
+    change = """update tasks set state = 'ready', run_at = now() + id % 2 * interval '1 h'
+                where id in (select id from tasks where actor = 'generations.render' order by id limit 3)"""
+    async with spine.system.system_transaction() as tx:
+        await tx.execute(text(change))
     await measuring.sample(spine.connection)
-    samples = {
-        (sample.labels["queue"], sample.labels["state"]): sample.value
-        for metric in measuring._TASKS.collect()
-        for sample in metric.samples
+    images = {
+        sample.labels["state"]: sample.value
+        for sample in measuring._TASKS.collect()[0].samples
+        if sample.labels["queue"] == "images"
     }
-    assert samples["images", "dispatched"] == 1
+    assert images["ready"] + images["scheduled"] == 3
+    assert images["scheduled"] in (1, 2)
+    assert (images["dispatched"], images["running"]) == (1, 0)
     measuring.forget()
 
 
