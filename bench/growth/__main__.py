@@ -1,0 +1,85 @@
+"""`python -m bench.growth`: the same steps with ten thousand and with ten million rows behind them, in one run.
+
+The rows are written first, which takes minutes and some 2.5 GB of disk for each million; `--rows` takes fewer.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from bench.growth import database, measure
+from bench.growth.database import Tell
+from runtime.services import EmbeddedServices
+
+RESULTS: Final = Path(__file__).parents[1] / "results"
+GOAL: Final = 1.2
+
+
+class Figures(msgspec.Struct):
+    """Median milliseconds of each step, with `few` and with `many` rows in each table."""
+
+    few: int
+    many: int
+    filling_seconds: float
+    steps: dict[str, tuple[float, float]]
+
+    def ratios(self) -> dict[str, float]:
+        return {name: many / few for name, (few, many) in self.steps.items()}
+
+
+def main() -> int:
+    given = _parser().parse_args()
+    found = uvloop.run(_run(given, _teller(time.monotonic())))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"growth-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    print(f"\n{_table(found)}\n\n  written to {path}")
+    return 0
+
+
+async def _run(given: argparse.Namespace, tell: Tell) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="atelier-growth-", dir=given.folder) as folder:
+        async with EmbeddedServices(Path(folder), progress=tell, redis=False) as services:
+            await database.prepare(services)
+            few = await database.make(services, "few", given.few, tell)
+            began = time.monotonic()
+            many = await database.make(services, "many", given.rows, tell)
+            filling = time.monotonic() - began
+            tell(f"measuring: {given.turns} turns each")
+            one, other = await measure.alternate([few, many], given.turns, warm_up=2 * database.ORGANIZATIONS)
+            return Figures(few.rows, many.rows, filling, {name: (one[name], other[name]) for name in one})
+
+
+def _table(found: Figures) -> str:
+    lines = [f"  median ms {'':<24}{found.few:>14,}{found.many:>14,}    ratio"]
+    for name, (few, many) in found.steps.items():
+        lines.append(f"  {name:<34}{few:>14.2f}{many:>14.2f}{many / few:>9.2f}{'' if many <= few * GOAL else ' !'}")
+    worst = max(found.ratios().values())
+    verdict = f"every step within {GOAL}" if worst <= GOAL else f"the worst ratio is {worst:.2f}, the goal {GOAL}"
+    return "\n".join([*lines, f"\n  {verdict}; the rows were written in {found.filling_seconds:.0f} s"])
+
+
+def _teller(began: float) -> Tell:
+    def tell(line: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000, metavar="N", help="in each table (ten million)")
+    parser.add_argument("--few", type=int, default=10_000, metavar="N", help="to compare with (ten thousand)")
+    parser.add_argument("--turns", type=int, default=500, metavar="N", help="generations in each database (500)")
+    parser.add_argument("--folder", type=Path, metavar="PATH", help="where there is room (the temporary folder)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
