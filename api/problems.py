@@ -7,12 +7,12 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.types import ExceptionHandlersMap, Scope
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api import errors
 from domain import errors as kinds
 from domain.errors import DomainError, FieldError
+from runtime import database_faults
 from runtime.telemetry import logs
 from storage.errors import StorageUnavailableError
 
@@ -47,10 +47,6 @@ CHALLENGE: Final = 'Bearer realm="atelier"'
 RETRY_AFTER: Final = 1
 MOST_FIELDS: Final = 50
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_CONTENDED: Final = frozenset({"40001", "40P01"})
-_BUSY: Final = frozenset({"55P03", "57014"})
-_AWAY: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
 _WRONG_VALUE: Final = ("22", "23502", "23503", "23514")
 _TAKEN: Final = "23505"
 
@@ -117,49 +113,21 @@ def request_id(scope: Scope) -> str:
 
 def of_fault(error: BaseException) -> DomainError:
     """What the caller is told of an exception that is no refusal. Nothing of its text leaves the house."""
-    state = sqlstate(error) or ""
+    state = database_faults.sqlstate(error) or ""
     told: DomainError = errors.InternalError()
     if isinstance(error, PoolTimeout):
         told = errors.Overloaded(retry_after=RETRY_AFTER)
     elif isinstance(error, StorageUnavailableError):
         told = errors.StorageUnavailable(retry_after=RETRY_AFTER)
-    elif state in _CONTENDED | _BUSY:
+    elif state in database_faults.CONTENDED | database_faults.BUSY:
         told = errors.Contended(retry_after=RETRY_AFTER)
     elif state == _TAKEN:
         told = errors.AlreadyExists()
-    elif state.startswith(_WRONG_VALUE) or isinstance(_origin(error), asyncpg.DataError):
+    elif state.startswith(_WRONG_VALUE) or isinstance(database_faults.origin(error), asyncpg.DataError):
         told = errors.ReferenceInvalid()
-    elif is_disconnect(error):
+    elif database_faults.is_disconnect(error):
         told = errors.DatabaseUnavailable(retry_after=RETRY_AFTER)
     return told
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """PostgreSQL's own code, whether it comes bare or through SQLAlchemy."""
-    return getattr(_origin(error), "sqlstate", None)
-
-
-def _origin(error: BaseException) -> BaseException | None:
-    """The driver's own error. SQLAlchemy wraps what asyncpg raised twice."""
-    if isinstance(error, DBAPIError):
-        return getattr(error.orig, "__cause__", None) or error.orig
-    return error
-
-
-def is_contention(error: BaseException) -> bool:
-    """Serialization failures and deadlocks: PostgreSQL undid everything, and the same again may well succeed."""
-    return sqlstate(error) in _CONTENDED
-
-
-def is_disconnect(error: BaseException) -> bool:
-    """The connection broke or could not be made. Whether the last statement took effect is not known."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    if isinstance(error, OSError):
-        return error.filename is None  # a socket; files have names
-    state = sqlstate(error) or ""
-    lost = (TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError)
-    return state in _AWAY or state.startswith("08") or isinstance(error, lost)
 
 
 def respond(scope: Scope, error: DomainError, fields: list[Field] | None = None) -> Response[bytes]:

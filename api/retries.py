@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.scope.state import ScopeState
 
-from api import problems
+from runtime import database_faults
 from runtime.telemetry import logs
 
 log = logs.logger(__name__)
@@ -73,9 +73,9 @@ class Retries:
 
 
 def _may_be_repeated(scope: Scope, failed_by: BaseException) -> bool:
-    if problems.is_contention(failed_by):
+    if database_faults.is_contention(failed_by):
         return True
-    if not problems.is_disconnect(failed_by):
+    if not database_faults.is_disconnect(failed_by):
         return False
     return scope.get("method") in {"GET", "HEAD"} or any(name == b"idempotency-key" for name, _ in scope["headers"])
 
@@ -84,9 +84,9 @@ def _pause(failed_by: BaseException, tries: int, seconds: float) -> float | None
     """Seconds to wait before the next try of what may be repeated; None: there is none. `seconds` have passed since
     the first.
     """
-    if problems.is_contention(failed_by):
+    if database_faults.is_contention(failed_by):
         return 0.0 if tries < TRIES else None
-    if not problems.is_disconnect(failed_by):
+    if not database_faults.is_disconnect(failed_by):
         return None
     if tries == 1:
         return 0.0

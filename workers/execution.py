@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from queue_config.queues import Queue
 from runtime import clock, failpoints, ids
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
-from workers import failures
+from workers import failures, perseverance
 from workers.actor import Actor
 from workers.batches import Batches
 from workers.holdings import Holding, Holdings
@@ -61,6 +61,8 @@ class Executor:
         self._batches = Batches(system, tools, actors)
         self._rooms = Rooms()
         self._carriers: set[asyncio.Task[None]] = set()
+        self._claiming: set[int] = set()
+        """Tasks from before their claim until they are held."""
         self._ended = ended
 
     async def run(self, task_ids: Sequence[int]) -> None:
@@ -98,7 +100,24 @@ class Executor:
     async def _claim(self, task_ids: Sequence[int]) -> list[Task]:
         if self.stopping:
             return []
-        tasks = await claims.claim(
+        wanted = [task for task in task_ids if task not in self._claiming and not self.holdings.holds(task)]
+        self._claiming.update(wanted)
+        try:
+            tasks = await perseverance.until_done(lambda: self._claim_now(wanted))
+            failpoints.hit("worker.after_claim")
+        except BaseException:
+            self._claiming.difference_update(wanted)
+            raise
+        self._claiming.difference_update(set(wanted) - {task.id for task in tasks})
+        CLAIMS.labels("claimed").inc(len(tasks))
+        CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
+        return tasks
+
+    async def _claim_now(self, task_ids: Sequence[int]) -> list[Task]:
+        """Made again after it was committed unheard of, a claim has what it had. That is why a task must not be claimed
+        while it is held, or another claim of this process is on its way.
+        """
+        return await claims.claim(
             self._system,
             task_ids,
             actors=self._actors,
@@ -106,10 +125,6 @@ class Executor:
             lease=self.lease,
             number=self.holdings.number,
         )
-        CLAIMS.labels("claimed").inc(len(tasks))
-        CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
-        failpoints.hit("worker.after_claim")
-        return tasks
 
     async def give_back(self) -> None:
         """At SIGTERM: stops what runs and gives it back at once, with no count raised. A record under way is given some
@@ -133,6 +148,7 @@ class Executor:
             tracing.continue_from(task.traceparent),
             tracing.start_span(f"task {task.actor}", kind="consumer", attributes={"task": task.id}),
         ):
+            self._claiming.discard(task.id)
             if self.stopping:  # it was claimed while the others were given back
                 await claims.give_back(self._system, {task.id: task.lease_token})
                 return
@@ -159,20 +175,33 @@ class Executor:
 
     async def _try(self, task: Task, actor: Actor, holding: Holding) -> Outcome:
         if actor.work is None:
-            async with holding.recording(), self._database.transaction(task.organization_id) as tx:
-                if await claims.finish(tx, task):
-                    await self._tools.bind(actor.prepare)(tx, task)
+            await self._end(holding, lambda: self._do_in_one(task, actor))
             return Done()
-        plan = await self._prepare(task, actor)
+        plan = await perseverance.until_done(lambda: self._prepare(task, actor))
         if plan is None:
-            async with holding.recording(), self._database.transaction(task.organization_id) as tx:
-                await claims.finish(tx, task)
+            await self._end(holding, lambda: self._drop(task))
             return Done()
         outcome = await self._work(actor, plan)
         failpoints.hit("worker.before_record")
-        async with holding.recording():
-            await self._record(task, actor, plan, outcome)
+        await self._end(holding, lambda: self._record(task, actor, plan, outcome))
         return outcome
+
+    async def _end(self, holding: Holding, record: Callable[[], Awaitable[None]]) -> None:
+        async def guarded() -> None:
+            async with holding.recording():
+                await record()
+
+        await perseverance.until_done(guarded)
+
+    async def _do_in_one(self, task: Task, actor: Actor) -> None:
+        async with self._database.transaction(task.organization_id) as tx:
+            if await claims.finish(tx, task):
+                await self._tools.bind(actor.prepare)(tx, task)
+
+    async def _drop(self, task: Task) -> None:
+        """There is nothing to do any more."""
+        async with self._database.transaction(task.organization_id) as tx:
+            await claims.finish(tx, task)
 
     async def _prepare(self, task: Task, actor: Actor) -> Any:
         plan = await self._batches.prepare(task)
@@ -199,8 +228,15 @@ class Executor:
 
     async def _record_failure(self, task: Task, actor: Actor, holding: Holding, reason: str) -> Outcome:
         outcome = Retry(reason)
-        async with holding.recording(), self._database.transaction(task.organization_id) as tx:
-            await self._leave(tx, task, actor, outcome)
+
+        async def leave() -> None:
+            async with self._database.transaction(task.organization_id) as tx:
+                await self._leave(tx, task, actor, outcome)
+
+        try:
+            await self._end(holding, leave)
+        except Exception as error:  # noqa: BLE001 - its lease is not renewed any more, and so it is found
+            log.error("a failed try could not be recorded", error=failures.reason(error))  # noqa: TRY400
         return outcome
 
     async def _leave(self, tx: Transaction, task: Task, actor: Actor, outcome: Outcome) -> bool:

@@ -5,6 +5,8 @@ quote the row, a decoder's the document) may, so that of these only the type and
 import traceback
 from typing import Final
 
+from runtime import database_faults
+
 _OURS: Final = frozenset({"domain", "runtime", "storage", "queue_config", "workers"})
 _LIBRARIES: Final = "site-packages"
 
@@ -14,7 +16,7 @@ def reason(error: BaseException) -> str:
     kind = type(error)
     if kind.__module__.partition(".")[0] in _OURS:
         return f"{kind.__name__}: {error}"
-    state = _sqlstate(error)
+    state = database_faults.sqlstate(error)
     return f"{kind.__name__} ({state})" if state else kind.__name__
 
 
@@ -29,9 +31,3 @@ def frames(error: BaseException) -> list[str]:
         found += [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in (*ours, *stack[-1:])]
         cause = cause.__cause__
     return found
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    """The driver's own error, or SQLAlchemy's around it."""
-    state = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state if isinstance(state, str) else None

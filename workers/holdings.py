@@ -84,6 +84,10 @@ class Holdings:
                 if self._held.get(task_id) is holding:
                     del self._held[task_id]
 
+    def holds(self, task_id: int) -> bool:
+        with self._lock:
+            return task_id in self._held
+
     def snapshot(self) -> dict[int, int]:
         """Task id → lease token."""
         with self._lock:

@@ -28,7 +28,8 @@ async def claim(
     number: int | None = None,
 ) -> list[Task]:
     """Those of the tasks that could be had; the others are someone else's, ended, or not due. `number` is the one that
-    the process holds (`owners`).
+    the process holds (`owners`). To be asked again when nobody knows whether it took place, but never for a task that
+    the owner holds: that would revoke it.
     """
     rows = await system.call_many(_CLAIM, list(ids), list(actors), owner, number, lease)
     return [Task(**row) for row in rows]
@@ -54,8 +55,10 @@ async def finish(tx: Transaction, task: Task) -> bool:
 
 
 async def postpone(tx: Transaction, task: Task, at: datetime, *, reason: str, counts: bool) -> bool:
-    """Ready again at a later time; a Retry counts as an attempt, a Snooze does not."""
-    values: dict[str, Any] = {"state": "ready", "run_at": at}
+    """Ready again at a later time; a Retry counts as an attempt, a Snooze does not. As long from now as it is by this
+    process's clock, which may be wrong: tasks are due by the database's.
+    """
+    values: dict[str, Any] = {"state": "ready", "run_at": func.now() + max(at - clock.machine(), timedelta())}
     if counts:
         values |= {
             "attempts": TaskRow.attempts + 1,

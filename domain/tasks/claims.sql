@@ -1,6 +1,7 @@
 -- Claim, renew, give back: several organizations' tasks at once, as atelier_system.
 
 -- What is not there to be claimed any more is silently left out: that makes doubled and late messages harmless.
+-- What this very owner has claimed already, but never heard of, it gets again, under a new token.
 -- p_number is the lock of the claiming process (`owners.sql`); null when it holds none.
 create or replace function claim_tasks(p_tasks bigint[], p_actors text[], p_owner text, p_number integer, p_lease interval)
 returns table (
@@ -11,7 +12,8 @@ returns table (
 language sql as $$
     with free as (
         select t.id from tasks t
-        where t.id = any (p_tasks) and t.state in ('ready', 'dispatched') and t.run_at <= now() and t.actor = any (p_actors)
+        where t.id = any (p_tasks) and t.actor = any (p_actors)
+            and (t.state in ('ready', 'dispatched') and t.run_at <= now() or t.state = 'running' and t.owner = p_owner)
         order by t.id for update skip locked
     ), claimed as (
         update tasks t set state = 'running', owner = p_owner, owner_number = p_number, started_at = now(),

@@ -13,11 +13,14 @@ import pytest
 
 from api import server
 from api.dependencies import Resources
+from bench.faults.proxy import Link
 from domain.accounts import organizations
 from domain.api_keys import keys, scopes
 from domain.subscriptions import credits
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
+from tests.conftest import Servers
+from tests.integration import links
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,15 @@ async def _until_it_answers(client: aiohttp.ClientSession, served: asyncio.Task[
 async def api(settings: Settings) -> AsyncIterator[Api]:
     async with serving(settings) as running:
         yield running
+
+
+@pytest.fixture
+async def link(servers: Servers) -> AsyncIterator[Link]:
+    """To PostgreSQL; `through` leads over it."""
+    async with links.to_postgresql(servers) as opened:
+        yield opened
+
+
+@pytest.fixture
+def through(settings: Settings, database_name: str, link: Link) -> Settings:
+    return links.through(link, settings, database_name)

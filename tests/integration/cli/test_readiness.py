@@ -3,17 +3,14 @@
 import asyncio
 import os
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from bench.faults import proxy
 from bench.faults.proxy import Link
 from cli import main, readiness
 from cli.readiness import DatabaseAwayError
-from runtime.embedded import postgres
-from runtime.settings import Secret, Settings
+from runtime.settings import Settings
 from tests.conftest import Servers
 
 NOBODY = "postgresql://atelier_app:canary@127.0.0.1:1/atelier"
@@ -41,19 +38,10 @@ def test_a_process_waits_for_postgresql_says_so_and_gives_up_in_one_line(
 
 
 async def test_a_process_begins_as_soon_as_postgresql_answers(
-    settings: Settings, servers: Servers, database_name: str, capsys: pytest.CaptureFixture[str]
+    link: Link, through: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = parse_qs(urlsplit(servers.admin_url).query)["host"][0]
-    link = Link(proxy.over_unix(str(Path(folder) / postgres.SOCKET)))
-    await link.open()
     link.refuses = True
-    place = f"127.0.0.1:{link.port}/{database_name}"
-    over_link = msgspec.structs.replace(
-        settings,
-        database_url=Secret(f"postgresql://atelier_app@{place}"),
-        database_system_url=Secret(f"postgresql://atelier_system@{place}"),
-    )
-    waiting = asyncio.create_task(asyncio.to_thread(readiness.wait_for_database, over_link))
+    waiting = asyncio.create_task(asyncio.to_thread(readiness.wait_for_database, through))
     said = ""
     async with asyncio.timeout(20):
         while not said:
@@ -64,7 +52,6 @@ async def test_a_process_begins_as_soon_as_postgresql_answers(
     link.refuses = False
     async with asyncio.timeout(20):
         await waiting
-    await link.close()
 
 
 def test_a_process_does_not_wait_for_a_database_that_refuses_it(settings: Settings, servers: Servers) -> None:

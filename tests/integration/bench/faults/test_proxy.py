@@ -3,51 +3,23 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
-import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bench.faults import proxy
 from bench.faults.proxy import Link
-from bench.faults.wire import Conversation, Writes
 from runtime import database
 from runtime.database import SystemDatabase
-from runtime.embedded import postgres
-from runtime.settings import Secret, Settings
+from runtime.settings import Settings
 from tests.conftest import Servers
 from tests.integration.conftest import OrganizationFactory, serving
 
 TRIES = 20
 BODY = {"template": "badge", "input": {"label": "ambushed"}}
-
-
-@pytest.fixture
-async def link(servers: Servers) -> AsyncIterator[Link]:
-    """To PostgreSQL, where `mark` is a function that writes."""
-    writes = Writes()
-    writes.learn(["mark", "accept_generation", "accept_generations"])
-    folder = parse_qs(urlsplit(servers.admin_url).query)["host"][0]
-    opened = Link(proxy.over_unix(str(Path(folder) / postgres.SOCKET)), lambda: Conversation(writes))
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def through(settings: Settings, database_name: str, link: Link) -> Settings:
-    """The settings of the test, with PostgreSQL behind the link."""
-    place = f"127.0.0.1:{link.port}/{database_name}"
-    return msgspec.structs.replace(
-        settings,
-        database_url=Secret(f"postgresql://atelier_app@{place}"),
-        database_system_url=Secret(f"postgresql://atelier_system@{place}"),
-    )
 
 
 @pytest.fixture
