@@ -236,7 +236,7 @@ class Executor:
         try:
             await self._end(holding, leave)
         except Exception as error:  # noqa: BLE001 - its lease is not renewed any more, and so it is found
-            log.error("a failed try could not be recorded", error=failures.reason(error))  # noqa: TRY400
+            log.warning("a failed try could not be recorded", error=failures.reason(error))
         return outcome
 
     async def _leave(self, tx: Transaction, task: Task, actor: Actor, outcome: Outcome) -> bool:
