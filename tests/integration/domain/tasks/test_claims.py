@@ -101,7 +101,8 @@ async def test_a_postponed_task_is_ready_at_its_time_and_only_a_failure_counts(c
     async with database.transaction(ledger.organization) as tx:
         assert await claims.postpone(tx, claimed, at, reason="x" * 1000, counts=counts)
     there = await row(ledger, claimed)
-    assert (there.state, there.run_at, there.attempts) == ("ready", at, int(counts))
+    assert (there.state, there.attempts) == ("ready", int(counts))
+    assert abs(there.run_at - at) < timedelta(minutes=1)  # of the database's clock, by which it is due
     assert [(entry["kind"], entry["reason"]) for entry in there.failures] == [("failure", "x" * 500)] * counts
 
 
