@@ -41,6 +41,11 @@ def public(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
     return {status: _spec(by_status[status]) for status in sorted(by_status)}
 
 
+def operating(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
+    """Of a route of the operators' API."""
+    return public(*refusals, KeyMissing, KeyInvalid)
+
+
 def reading(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
     return public(*refusals, *FOR_CALLERS)
 

@@ -50,8 +50,15 @@ class _AtDocs(OpenAPIRenderPlugin):
 
 
 def config() -> OpenAPIConfig:
-    made = openapi.config()
+    made = openapi.config(openapi.CUSTOMERS)
     made.render_plugins = [_AtDocs("/", MediaType.HTML, _pages), _AtDocs("/openapi.json", MediaType.JSON, _document)]
+    return made
+
+
+def config_for_operators() -> OpenAPIConfig:
+    """At `/operator/openapi.json`."""
+    made = openapi.config(openapi.OPERATORS)
+    made.render_plugins = [_AtDocs("/openapi.json", MediaType.JSON, _document)]
     return made
 
 

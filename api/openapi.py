@@ -50,6 +50,12 @@ TAGS: Final = [
     Tag("Health", "For load balancers and people on call."),
 ]
 
+OPERATORS_TAGS: Final = [
+    Tag("Dead letters", "Tasks that used up their attempts or killed three workers: looked at, replayed, discarded."),
+    Tag("Bulk operations", "The same for many of them, in the background and at a rate."),
+    Tag("Health", "For load balancers and people on call."),
+]
+
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 SCHEMAS: Final = "#/components/schemas/"
 WRITTEN_OUT: Final = {"GenerationRequest": acceptance.Request}
@@ -65,28 +71,58 @@ RENAMED: Final = {
     "EndpointWithSecret": "WebhookEndpointWithSecret",
     "Rotation": "WebhookSecretRotation",
     "TestSent": "WebhookTest",
+    "Letter": "DeadLetter",
+    "LetterList": "DeadLetterList",
+    "Filter": "DeadLetterFilter",
+    "Decision": "DeadLetterDecision",
+    "Discard": "DeadLetterDiscard",
+    "Operation": "BulkOperation",
+    "OperationList": "BulkOperationList",
+    "Wanted": "BulkOperationRequest",
 }
 
 _LISTING = re.compile(r"Listing_(?:\w+\.)*(\w+?)(?:View)?_")
 _NOISE: Final = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
 
 
-def config() -> OpenAPIConfig:
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a description says of itself; `key`: what callers send as a bearer token."""
+
+    title: str
+    description: str
+    tags: list[Tag]
+    key: str
+    path: str
+
+
+CUSTOMERS: Final = About(
+    title="Atelier",
+    description=DESCRIPTION,
+    tags=TAGS,
+    key="An API key, `atl_…`; `X-API-Key` takes it too.",
+    path="/docs",
+)
+OPERATORS: Final = About(
+    title="Atelier, for operators",
+    description="What waits for a person, on the operators' port. Errors are `application/problem+json` (RFC 9457).",
+    tags=OPERATORS_TAGS,
+    key="The operator's token (`ATELIER_OPERATOR_TOKEN`).",
+    path="/operator",
+)
+
+
+def config(about: About) -> OpenAPIConfig:
     """For Litestar; `describe` is what is served."""
     return OpenAPIConfig(
-        title="Atelier",
+        title=about.title,
         version=VERSION,
-        description=DESCRIPTION,
+        description=about.description,
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
-        tags=TAGS,
-        path="/docs",
+        tags=about.tags,
+        path=about.path,
         use_handler_docstrings=True,
         components=Components(
-            security_schemes={
-                "key": SecurityScheme(
-                    type="http", scheme="bearer", description="An API key, `atl_…`; `X-API-Key` takes it too."
-                )
-            }
+            security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description=about.key)}
         ),
     )
 
@@ -105,7 +141,7 @@ def body(schema: str, examples: dict[str, Example]) -> RequestBody:
 
 def describe(app: Litestar) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    _write_out(document["components"]["schemas"])
+    _write_out(document)
     for item in document["paths"].values():
         for method, operation in item.items():
             if method in METHODS:
@@ -114,8 +150,11 @@ def describe(app: Litestar) -> dict[str, Any]:
     return renamed
 
 
-def _write_out(schemas: dict[str, Any]) -> None:
+def _write_out(document: dict[str, Any]) -> None:
+    schemas, paths = document["components"]["schemas"], msgspec.json.encode(document["paths"]).decode()
     for name, type_ in WRITTEN_OUT.items():
+        if SCHEMAS + name not in paths:
+            continue
         _, found = msgspec.json.schema_components([type_], ref_template=SCHEMAS + "{name}")
         schemas[name] = found.pop(type_.__name__) | {"title": name}
         for other, schema in found.items():

@@ -1,6 +1,5 @@
 """The operator's pages: the overview, and the trail of each generation."""
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, Router, get
@@ -8,11 +7,10 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 from litestar.types import ExceptionHandlersMap
-from sqlalchemy import text
 
 from api import problems
 from api.dependencies import Resources
-from api.operator import access, overview, rendering, timeline, trail, waterfall
+from api.operator import access, overview, rendering, snapshots, timeline, trail, waterfall
 from api.operator.trail import Trail
 from domain.errors import DomainError, NotFound, Unauthenticated
 from domain.generations.errors import GenerationNotFound
@@ -22,16 +20,6 @@ from runtime.database import SystemTransaction
 
 JSON: Final = ".json"
 KEPT: Final = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-
-_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
-
-
-async def provide_snapshot(resources: NamedDependency[Resources]) -> AsyncGenerator[SystemTransaction, None]:
-    """One moment of the whole database, in which nothing can be changed."""
-    assert resources.system is not None  # noqa: S101 - `api.server` opens it for every operator's port
-    async with resources.system.system_transaction() as tx:
-        await tx.execute(_SNAPSHOT)
-        yield tx
 
 
 @get("/")
@@ -101,12 +89,13 @@ def _refused(request: Request[Any, Any, Any], refusal: DomainError) -> Response[
 
 _HANDLERS: Final[ExceptionHandlersMap] = {DomainError: _refused}
 
-plain = Router("/", route_handlers=[style, icon])
+plain = Router("/", route_handlers=[style, icon], include_in_schema=False)
 pages = Router(
     "/",
     route_handlers=[show_overview, find_trail, show_trail],
     guards=[access.operator],
     before_request=access.exchange,
-    dependencies={"snapshot": Provide(provide_snapshot)},
+    include_in_schema=False,
+    dependencies={"snapshot": Provide(snapshots.provide_snapshot)},
     exception_handlers=_HANDLERS,
 )

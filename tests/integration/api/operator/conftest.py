@@ -68,6 +68,13 @@ class Operator:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
+    async def call(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
+        """The operators' API, with the token."""
+        url = self.api.operator_url + path
+        async with self.api.client.request(method, url, json=body, headers=self.bearer) as answer:
+            assert answer.status == status, await answer.text()
+            return await answer.json(content_type=None)
+
     async def post(self, body: object = BADGE, **headers: str) -> str:
         """Id of a generation that was asked for over HTTP."""
         sent = self.spine.organization.headers | headers
