@@ -93,11 +93,11 @@ async def test_after_a_fault_it_goes_on_where_it_was_and_decides_none_twice(ledg
     operation_id = await start(spine)
     failpoints.configure("dead_letters.after_decision=raise@2")
     try:
-        await spine.drain()
+        await spine.executor.run(await spine.dispatch(actors.carry_out.name))
         assert (await read(spine, operation_id)).decided == 2
-        await due(spine)
     finally:
         failpoints.configure("")
+    await due(spine)
     operation = await read(spine, operation_id)
     assert (operation.status, operation.replayed) == ("completed", 4)
     assert sorted(await replays(spine)) == sorted(task.subject for task in tasks)
@@ -128,7 +128,7 @@ async def test_the_rate_is_kept_over_slices(ledger, spine, one_by_one):
     operation_id = await start(spine, Wanted(action="discard", filter=Filter(), rate=10))
     began = time.monotonic()
     await spine.drain()
-    assert time.monotonic() - began > 0.3
+    assert time.monotonic() - began > 0.25
     assert (await read(spine, operation_id)).discarded == 4
 
 
@@ -136,8 +136,7 @@ async def test_a_cancelled_one_decides_nothing_more(ledger, spine, one_by_one):
     for _ in range(3):
         await dead_render(ledger)
     operation_id = await start(spine)
-    for ids in [await spine.dispatch(actors.carry_out.name)]:
-        await spine.executor.run(ids)
+    await spine.executor.run(await spine.dispatch(actors.carry_out.name))
     await operations.cancel(spine.database, operation_id, by="operator")
     await spine.drain()
     operation = await read(spine, operation_id)
