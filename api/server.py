@@ -32,7 +32,7 @@ from storage.factory import build_store
 
 log = logs.logger(__name__)
 
-LINGER: Final = 1.0
+LINGER: Final = 2.0
 """Seconds in which connections that are kept alive may send one more request and be told to close. One that is closed
 while its next request is on the way would fail that request.
 """

@@ -27,8 +27,7 @@ class Client:
         """Status and body. Raises one of FAULTS."""
         try:
             async with asyncio.timeout(TIMEOUT):
-                reader, writer = self._streams or await asyncio.open_connection(self._host, self._port)
-                self._streams = reader, writer
+                reader, writer = await self._connection()
                 writer.write(self._request(method, path, body, key))
                 status, length, closes = _head(await reader.readuntil(b"\r\n\r\n"))
                 content = await reader.readexactly(length)
@@ -38,6 +37,18 @@ class Client:
         if closes or self._fresh:
             self.close()
         return status, content
+
+    @property
+    def left(self) -> bool:
+        """Whether the server has closed the connection that is kept."""
+        return self._streams is not None and self._streams[0].at_eof()
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A kept one that the server has closed between two requests is left, as any client does."""
+        if self.left:
+            self.close()
+        self._streams = self._streams or await asyncio.open_connection(self._host, self._port)
+        return self._streams
 
     def close(self) -> None:
         if self._streams is not None:

@@ -13,6 +13,10 @@ from bench.deploys.client import Client
 from bench.tenants import Tenant
 
 CLIENTS: Final = 16
+LONGEST_GAP: Final = 0.25
+"""Seconds between two requests of one client at most; at a low rate there are fewer clients. A connection that is kept
+for longer may be closed under a request by any server: that is HTTP's, and no deployment's.
+"""
 PAUSE: Final = 0.25
 """Seconds before a client that asks again does so."""
 _TURN: Final = ("post", "show", "post", "list", "post", "events", "show", "post", "list", "test")
@@ -61,7 +65,8 @@ class Load:
     def __init__(self, base_url: str, tenants: Sequence[Tenant], *, rate: float, patience: float = 0.0) -> None:
         self._base_url = base_url
         self._tenants = tenants
-        self._gap = CLIENTS / rate
+        self._count = max(2, min(CLIENTS, int(rate * LONGEST_GAP)))
+        self._gap = self._count / rate
         self._patience = patience
         self._began = 0.0
         self._numbers = itertools.count()
@@ -74,7 +79,7 @@ class Load:
 
     def start(self) -> None:
         self._began = time.monotonic()
-        self._clients = [asyncio.create_task(self._go_on(number)) for number in range(CLIENTS)]
+        self._clients = [asyncio.create_task(self._go_on(number)) for number in range(self._count)]
 
     @property
     def seconds(self) -> float:
@@ -107,7 +112,7 @@ class Load:
     async def _live(self, mine: Client, number: int) -> None:
         _, listed = await mine.ask("GET", "/v1/webhook-endpoints")
         endpoint = msgspec.json.decode(listed, type=_Endpoints).data[0].id
-        due = self.seconds + self._gap * number / CLIENTS
+        due = self.seconds + self._gap * number / self._count
         latest = ""
         start = number % len(_TURN)
         for what in itertools.cycle(_TURN[start:] + _TURN[:start]):

@@ -45,8 +45,18 @@ async def test_a_fresh_one_asks_on_a_new_connection_each_time() -> None:
         assert [await mine.ask("GET", "/") for _ in range(2)] == [(200, b"ok")] * 2
 
 
-async def test_a_kept_connection_that_is_closed_under_a_request_fails_it() -> None:
+async def test_a_kept_connection_that_was_closed_between_two_requests_is_left() -> None:
     async with answering([KEPT], [KEPT]) as url:
+        mine = Client(url, "key", fresh=False)
+        await mine.ask("GET", "/")
+        while not mine.left:
+            await asyncio.sleep(0.01)
+        assert (await mine.ask("GET", "/"))[0] == 200
+        mine.close()
+
+
+async def test_one_that_is_closed_under_a_request_fails_it() -> None:
+    async with answering([KEPT, b""], [KEPT]) as url:
         mine = Client(url, "key", fresh=False)
         await mine.ask("GET", "/")
         with pytest.raises(client.FAULTS):
