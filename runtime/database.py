@@ -51,6 +51,15 @@ _TCP: Final = {
 """The server gives up a client whose host is gone after some ten seconds, where TCP alone takes hours. The first three
 are seconds, seconds and probes; the last is milliseconds.
 """
+_BY_INDEX: Final = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+"""Each statement that moves tasks reads few rows by their keys, in tables that are empty at first and long a minute
+later: statistics come too late for them, and planning anew costs more than most of them (decision 0015).
+"""
 
 
 class WrongRoleError(Exception):
@@ -58,7 +67,9 @@ class WrongRoleError(Exception):
 
 
 class _Pool:
-    """An engine and its pool. `flush=False` lets commits return before they are on disk (claims, dispatch)."""
+    """An engine and its pool. `flush=False` is for what moves tasks (claims, dispatch): commits return before they are
+    on disk, and statements go by indexes alone.
+    """
 
     def __init__(self, url: str, *, size: int, name: str, flush: bool = True) -> None:
         server_settings = session_settings(make_url(url), name, flush=flush) | {"lock_timeout": _LOCK_TIMEOUT}
@@ -174,7 +185,7 @@ def session_settings(url: URL, name: str, *, flush: bool) -> dict[str, str]:
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION,
     }
     if not flush:
-        settings["synchronous_commit"] = "off"
+        settings |= {"synchronous_commit": "off"} | _BY_INDEX
     host = url.query.get("host") or url.host
     return settings | _TCP if isinstance(host, str) and not host.startswith("/") else settings
 

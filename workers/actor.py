@@ -20,11 +20,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     prepare(system, tasks) → plans; None where the actor's own `prepare` has to look.
     fits(plan, outcome): whether `record` is for this end.
     record(system, [(task, plan, outcome)]) → whether each task was still ours; one statement, fence included.
+    `says`: it appends events.
     """
 
     prepare: Step
     fits: Callable[[Any, Outcome], bool]
     record: Step
+    says: bool
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,7 +65,7 @@ class Worker:
             cleanup.push_async_callback(self._nudge.close)
             lease = timedelta(seconds=settings.lease_seconds)
             self.executor = Executor(
-                database, system, self._tools, actors_of(self._group), lease=lease, ended=self._nudge.send
+                database, system, self._tools, actors_of(self._group), lease=lease, nudge=self._nudge.send
             )
             self._heartbeat = Heartbeat(settings.database_system_url, self.executor.holdings, lease)
             self._heartbeat.start()
@@ -80,13 +80,11 @@ class Worker:
             self._cleanup = cleanup.pop_all()
 
     async def run(self, queue: Queue, task_ids: Sequence[int]) -> None:
-        """One message. The nudges let the relay fill the window again, and expand what was recorded."""
-        self._nudge.send()
+        """One message."""
         if queue.group == "images":
             await self.executor.run(task_ids)
         else:
             await self.executor.begin(queue, task_ids)
-        self._nudge.send()
 
     async def give_back(self) -> None:
         await self.executor.give_back()

@@ -25,8 +25,7 @@ def describer(urls: ObjectUrls) -> Describe:
 def many_describer(urls: ObjectUrls) -> DescribeMany:
     async def describe_many(system: SystemDatabase, told: Sequence[tuple[str, Event]]) -> list[dict[str, Any]]:
         wanted = {(organization, event.subject) for organization, event in told if _is_generation(event)}
-        async with system.system_transaction() as tx:
-            views = await reading.many(tx, wanted, urls) if wanted else {}
+        views = await reading.many(system, wanted, urls) if wanted else {}
         return [
             msgspec.to_builtins(views[organization, event.subject]) if _is_generation(event) else _itself(event)
             for organization, event in told

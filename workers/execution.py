@@ -5,10 +5,11 @@ transactions of the task's organization, work in none. Whatever ends the process
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -47,9 +48,9 @@ class Executor:
         actors: Mapping[str, Actor],
         *,
         lease: timedelta,
-        ended: Callable[[], None] = lambda: None,
+        nudge: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ended` is called when a task that was begun has ended."""
+        """`nudge` is called when the relay should look: there may be events to expand, or a window to fill again."""
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{ids.new('w')[-6:]}"
         self.holdings = Holdings()
         self.lease = lease
@@ -63,7 +64,7 @@ class Executor:
         self._carriers: set[asyncio.Task[None]] = set()
         self._claiming: set[int] = set()
         """Tasks from before their claim until they are held."""
-        self._ended = ended
+        self._nudge = nudge
 
     async def run(self, task_ids: Sequence[int]) -> None:
         """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
@@ -91,7 +92,6 @@ class Executor:
             await self._hold(task)
         finally:
             await room.leave(1)
-            self._ended()
 
     async def try_claim(self) -> None:
         """Claims nothing. Raises what would keep a claim from succeeding."""
@@ -111,6 +111,8 @@ class Executor:
         self._claiming.difference_update(set(wanted) - {task.id for task in tasks})
         CLAIMS.labels("claimed").inc(len(tasks))
         CLAIMS.labels("gone").inc(len(task_ids) - len(tasks))
+        if len(task_ids) > 1:  # several go together where more may be waiting
+            self._nudge()
         return tasks
 
     async def _claim_now(self, task_ids: Sequence[int]) -> list[Task]:
@@ -193,14 +195,21 @@ class Executor:
 
         await perseverance.until_done(guarded)
 
-    async def _do_in_one(self, task: Task, actor: Actor) -> None:
+    @contextlib.asynccontextmanager
+    async def _ending(self, task: Task) -> AsyncIterator[Transaction]:
+        """The transaction that ends the try."""
         async with self._database.transaction(task.organization_id) as tx:
+            yield tx
+        self._nudge()
+
+    async def _do_in_one(self, task: Task, actor: Actor) -> None:
+        async with self._ending(task) as tx:
             if await claims.finish(tx, task):
                 await self._tools.bind(actor.prepare)(tx, task)
 
     async def _drop(self, task: Task) -> None:
         """There is nothing to do any more."""
-        async with self._database.transaction(task.organization_id) as tx:
+        async with self._ending(task) as tx:
             await claims.finish(tx, task)
 
     async def _prepare(self, task: Task, actor: Actor) -> Any:
@@ -212,8 +221,10 @@ class Executor:
 
     async def _record(self, task: Task, actor: Actor, plan: Any, outcome: Outcome) -> None:
         if await self._batches.record(task, plan, outcome):
+            if actor.batch is not None and actor.batch.says:
+                self._nudge()
             return
-        async with self._database.transaction(task.organization_id) as tx:
+        async with self._ending(task) as tx:
             if await self._leave(tx, task, actor, outcome) and actor.record is not None:
                 await self._tools.bind(actor.record)(tx, task, plan, outcome)
 
@@ -230,7 +241,7 @@ class Executor:
         outcome = Retry(reason)
 
         async def leave() -> None:
-            async with self._database.transaction(task.organization_id) as tx:
+            async with self._ending(task) as tx:
                 await self._leave(tx, task, actor, outcome)
 
         try:

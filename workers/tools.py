@@ -1,5 +1,6 @@
 """What actors' functions may ask for by name, beside their transaction: made once per process (`toolboxes.py`)."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -46,6 +47,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         return bound if wanted else function
 
 
+@functools.cache
 def names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Raises TypeError when a function asks for a tool that there is not."""
     parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters

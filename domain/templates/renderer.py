@@ -47,6 +47,7 @@ class _Renderer:
         self.families = sorted(set(self.fonts.families()) - shipped)
         self.compilers: dict[str, typst.Compiler] = {}
         self.packs = setup.packs
+        self.order = (self.root / "order.json").open("wb", buffering=0)
 
     @cached_property
     def covered(self) -> frozenset[int]:
@@ -100,9 +101,17 @@ class _Renderer:
             "families": self.families,
             "qr": _qr(given["qr"]) if given.get("qr") else None,
         }
-        # a file, not `sys_inputs`: those are part of the standard library, whose change empties the compiler's caches
-        (self.root / "order.json").write_bytes(msgspec.json.encode(asked))
+        self._lay_out(msgspec.json.encode(asked))
         return self._compiled(order.template, canvas)
+
+    def _lay_out(self, asked: bytes) -> None:
+        """In a file, not as `sys_inputs`: those are part of the standard library, whose change empties the compiler's
+        caches. Always the same one, and never cut to nothing: file systems take that for an unsafe replacement and
+        flush it, which costs half as much as the picture.
+        """
+        self.order.seek(0)
+        self.order.write(asked)
+        self.order.truncate()
 
     def _compiled(self, template: str, canvas: Canvas) -> bytes:
         form: Literal["pdf", "png"] = "pdf" if canvas.format == "pdf" else "png"
@@ -183,12 +192,10 @@ def _put(value: Any, pointer: str, what: str) -> None:
 
 
 def _write(target: Path, body: bytes) -> None:
-    """It is on the disk before the answer is given."""
+    """Under its name it is whole. To see that it is on the disk is the store's, which does so with its copy."""
     unfinished = rendering.unfinished(target)
     with unfinished.open("wb") as file:
         file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
     unfinished.rename(target)
 
 

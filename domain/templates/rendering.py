@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
-    """A finished, synced file. `width` and `height` are pixels, in a PDF points; times are milliseconds."""
+    """A finished file. `width` and `height` are pixels, in a PDF points; times are milliseconds."""
 
     path: Path
     sha256: str
