@@ -34,6 +34,11 @@ FROZEN_SECONDS: Final = 5.0
 """A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
 BROKER_REST: Final = 0.5
 """Between two tries to send to a broker that is away."""
+REST_PER_STEP: Final = 4
+LONGEST_BREATH: Final = 0.02
+"""Under load the relay rests for four times as long as it worked, at most so many seconds: what comes meanwhile goes
+together, and costs little more than one.
+"""
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
 
@@ -171,10 +176,13 @@ class Relay:
             self._wake.clear()
             for duty in duties:
                 await duty.carry_out_when_due(connection)
+            began = time.monotonic()
             step = await self._step(connection)
             self._refused, self._rest_seconds = None, FIRST_REST
             self._seen_database = time.monotonic()
             if step.expanded < EVENTS_PER_STEP and not step.moved:
+                if self._workers_are_busy(step):
+                    await self._rest(min(REST_PER_STEP * (time.monotonic() - began), LONGEST_BREATH))
                 await self._pause(self._settings.relay_sweep)
 
     def _duties(self) -> Sequence["Duty"]:
@@ -200,6 +208,10 @@ class Relay:
         if step.set_aside:
             log.error("events could not be expanded and were set aside", events=step.set_aside)
         return step
+
+    def _workers_are_busy(self, step: Step) -> bool:
+        """Some window was still half full: whoever is nudging has enough to do."""
+        return any(2 * step.waiting[name] > window.size for name, window in self._windows.items())
 
     def _note(self, step: Step) -> None:
         sent = Counter[str]()
