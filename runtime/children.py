@@ -50,6 +50,7 @@ class Limits:
     wall: float = 20.0
     start: float = 30.0
     file: int = 256 << 20
+    answer: int = 64 << 20
     niceness: int = 10
     recycle_after: int = 500
 
@@ -146,6 +147,8 @@ class _Child:
         self._writer.write(child.frame(payload))
         await self._writer.drain()
         size = int.from_bytes(await self._reader.readexactly(4), "big")
+        if size > self._limits.answer:
+            raise ChildDiedError("failed", f"an answer of {size} bytes, where {self._limits.answer} are allowed")
         answer = await self._reader.readexactly(size)
         return answer[:1], answer[1:]
 

@@ -30,6 +30,8 @@ Identity = Literal["same", "namespace", "nobody"]
 
 LOG_LIMIT = 16 * 1024 * 1024
 LOG_LOOK_SECONDS = 30.0
+CRASH_LOOP = 3
+"""Lives in a row that ended young. From then on the last thing that the process said is told with each end."""
 
 
 class StartError(Exception):
@@ -123,6 +125,7 @@ class _Child:
     run: _Run
     ready_at: float
     pause: float
+    young_deaths: int = 0
     keeper: asyncio.Task[None] | None = None
 
 
@@ -216,8 +219,8 @@ class Supervisor:
             await child.run.kill()
             self.changed()
             if time.monotonic() - child.ready_at > child.run.process.restart.calm:
-                child.pause = child.run.process.restart.first
-            await self._revive(child, f"{child.run.process.name} {endings.told(status)}")
+                child.pause, child.young_deaths = child.run.process.restart.first, 0
+            await self._revive(child, _told(child, endings.told(status)))
             self.changed()
 
     async def _revive(self, child: _Child, trouble: str) -> None:
@@ -229,7 +232,19 @@ class Supervisor:
             try:
                 child.run, child.ready_at, trouble = await self._launch(process, {}), time.monotonic(), ""
             except (StartError, OSError) as error:
-                trouble = str(error)
+                trouble = _again(child, str(error))
+
+
+def _told(child: _Child, ending: str) -> str:
+    """Of a process that was ready."""
+    if child.young_deaths < CRASH_LOOP - 1:
+        return _again(child, f"{child.run.process.name} {ending}")
+    return _again(child, str(child.run.failed(ending)))
+
+
+def _again(child: _Child, trouble: str) -> str:
+    child.young_deaths += 1
+    return f"{trouble} (crash loop: {child.young_deaths} in a row)" if child.young_deaths >= CRASH_LOOP else trouble
 
 
 async def run(process: Process) -> None:

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,30 @@ def die() -> None:
 def abort_as_rust_does() -> None:
     os.write(2, b"memory allocation of 123456 bytes failed\n")
     os.abort()
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def freeze() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stop_in_the_middle_of_an_answer() -> None:
+    _write(b"\0\0\0\7" + child.ANSWER)
+    time.sleep(60)
+
+
+def announce_four_gigabytes() -> None:
+    _write(b"\xff\xff\xff\xff" + child.ANSWER)
+    time.sleep(60)
+
+
+def _write(data: bytes) -> None:
+    """To the parent, past the framing."""
+    pipe = next(each for each in range(3, 100) if stat.S_ISSOCK(os.fstat(each).st_mode))
+    os.write(pipe, data)
 
 
 def spin() -> None:

@@ -126,6 +126,40 @@ async def test_a_call_that_takes_too_much_memory_says_so(open_pool):
     assert (await died(pool.call(b"abort_as_rust_does()"))).reason == "out_of_memory"
 
 
+@pytest.mark.parametrize("wrong", [b"stop_in_the_middle_of_an_answer()", b"freeze()"])
+async def test_a_child_whose_pipe_is_stuck_is_killed_by_the_clock_and_replaced(open_pool, wrong):
+    pool = open_pool(wall=2)
+    await pool.warm()
+    before = await pid_of(pool)
+    assert (await died(pool.call(wrong))).reason == "timed_out"
+    await eventually(lambda: not is_alive(before))
+    assert await pool.call(b"2 + 2") == b"4"
+
+
+async def test_a_child_that_stops_reading_does_not_keep_a_large_call_for_ever(open_pool):
+    pool = open_pool(wall=2)
+    await pool.warm()
+    os.kill(await pid_of(pool), signal.SIGSTOP)
+    assert (await died(pool.call(bytes(20_000_000)))).reason == "timed_out"
+    assert await pool.call(b"2 + 2") == b"4"
+
+
+async def test_an_answer_that_would_fill_the_memory_of_the_parent_is_not_taken(open_pool):
+    pool = open_pool(answer=1_000_000, wall=60)
+    assert len(await pool.call(b"'x' * 900_000")) == 900_000
+    error = await died(pool.call(b"'x' * 1_100_000"))
+    assert (error.reason, "1000000" in error.detail) == ("failed", True)
+    assert (await died(pool.call(b"announce_four_gigabytes()"))).reason == "failed"
+    assert await pool.call(b"2 + 2") == b"4"
+
+
+async def test_a_child_that_breaks_off_with_a_segmentation_fault_is_reported_and_replaced(open_pool):
+    pool = open_pool()
+    error = await died(pool.call(b"segfault()"))
+    assert (error.reason, f"ended with {-signal.SIGSEGV}" in error.detail) == ("killed", True)
+    assert await pool.call(b"2 + 2") == b"4"
+
+
 async def test_a_file_cannot_grow_beyond_its_limit(open_pool):
     error = await died(open_pool(file=1000).call(b"Path('big').write_bytes(bytes(2000))"))
     assert "File too large" in error.detail

@@ -88,6 +88,23 @@ async def test_the_pause_grows_while_a_process_keeps_dying(
     assert pauses[:4] == ["0.01 s", "0.02 s", "0.04 s", "0.04 s"]
 
 
+async def test_a_crash_loop_is_called_one_in_a_line_with_the_last_thing_that_was_said(
+    supervisor: Supervisor, make: Make, lines: list[str], tmp_path: Path
+) -> None:
+    async def at_once() -> bool:
+        return True
+
+    command = ("sh", "-c", "echo the disk is full; exit 3")
+    await supervisor.start(make("short", argv=command, ready=at_once, restart=Restart(first=0.01, longest=0.01)))
+    await eventually(lambda: len(lines) >= 4)
+    log = tmp_path / "short.log"
+    said = [line for line in lines if "before it was ready" not in line]
+    assert said[0] == "short ended with status 3; starting it again in 0.01 s"
+    told = f"the disk is full (see {log}) (crash loop: 4 in a row); starting it again in 0.01 s"
+    assert lines[3].startswith("short ended with status 3")
+    assert lines[3].endswith(told)
+
+
 async def test_a_restart_that_fails_is_tried_again(
     supervisor: Supervisor, make: Make, lines: list[str], tmp_path: Path
 ) -> None:

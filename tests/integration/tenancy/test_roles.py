@@ -72,7 +72,7 @@ async def end_of(command: tuple[str, ...], settings: Settings) -> tuple[int | No
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             said, _ = await process.communicate()
     finally:
         if process.returncode is None:
