@@ -13,6 +13,7 @@ from api.idempotency import Once
 from api.requests import Request
 from domain.api_keys.keys import Caller
 from domain.generations.reception import Reception
+from runtime import failpoints
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.encryption import Keyring
@@ -72,6 +73,10 @@ async def provide_tx(
     opened = database.read_only if reads else database.transaction
     async with opened(caller.organization_id) as tx:
         yield Transaction(tx)
+        if not reads:
+            failpoints.hit("api.before_commit")
+    if not reads:
+        failpoints.hit("api.after_write")
 
 
 async def provide_once(

@@ -17,7 +17,7 @@ from api.problems import ClientGoneError
 from api.rate_limits import RateLimits, Verdict
 from domain.api_keys.keys import Caller
 from domain.errors import DomainError, LoopDetected, RateLimited
-from runtime import ids
+from runtime import failpoints, ids
 from runtime.telemetry import logs, tracing
 
 log = logs.logger(__name__)
@@ -73,6 +73,7 @@ class Edge:
             scope["auth"] = await self._authenticate(headers)
             if isinstance(scope["auth"], Caller):
                 exchange.headers += self._limit(scope["auth"]).headers()
+                failpoints.hit("api.after_auth")
         except DomainError as refusal:
             await exchange.refuse(refusal)
         else:

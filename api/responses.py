@@ -5,6 +5,8 @@ from typing import Any
 from litestar import Response
 from litestar.types import Receive, Scope, Send
 
+from runtime import failpoints
+
 
 class Ready(Response[Any]):
     """JSON that is sent as it is, past all that Litestar does to a response."""
@@ -23,4 +25,5 @@ class Ready(Response[Any]):
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        failpoints.hit("api.mid_answer")
         await send({"type": "http.response.body", "body": self._body, "more_body": False})

@@ -80,7 +80,7 @@ def run(settings: Settings) -> Ending:
     logs.configure(settings, "api")
     metrics.configure("api")
     tracing.configure(settings, "atelier-api")
-    failpoints.configure(settings.failpoints)
+    failpoints.configure(settings.failpoints, settings.failpoints_dir, "api")
     ending = uvloop.run(serve(settings))
     tracing.shutdown()
     return ending
@@ -215,6 +215,7 @@ async def _until_started(servers: Sequence[_Server], serving: Sequence[asyncio.T
 async def _drain(resources: Resources, api: _Server) -> None:
     """Not ready any more, each answer closes its connection; later no new connections, and the streams end."""
     log.info("api stops", connections=api.connections)
+    failpoints.hit("api.in_drain")
     resources.draining.begun = True
     await asyncio.sleep(resources.settings.drain_seconds)
     api.stop_listening()

@@ -4,12 +4,14 @@ import argparse
 import asyncio
 
 from migrations import roles, upgrade
+from runtime import failpoints
 from runtime import settings as settings_module
 from runtime.settings import Settings
 
 
 def run(_given: argparse.Namespace, settings: Settings) -> None:
     """Safe to run again and beside other processes; one at a time wins an advisory lock."""
+    failpoints.configure(settings.failpoints, settings.failpoints_dir, "migrate")
     settings_module.require(settings, "database_url")
     if settings.database_admin_url:
         asyncio.run(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from domain.models import metadata
 from migrations import compatibility, functions
+from runtime import failpoints
 from runtime.database import sqlalchemy_url
 
 _LOCK: Final = "select pg_advisory_lock(hashtext('atelier.migrate'))"
@@ -53,6 +54,7 @@ def _run(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=False,
         transaction_per_migration=True,
+        on_version_apply=_has_run,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -68,6 +70,11 @@ def _apply_functions(connection: Connection, standing: compatibility.Standing) -
     with connection.begin():
         functions.apply(connection)
         compatibility.keep(connection, kept)
+        failpoints.hit("migration.after_functions")
+
+
+def _has_run(**_: object) -> None:
+    failpoints.hit("migration.after_revision")
 
 
 if context.is_offline_mode():

@@ -1,6 +1,6 @@
 """The inside of a child process: takes its limits upon itself, loads one program, then answers calls one by one.
 
-Started by path (`python -I child.py`). A program is a module with `start(init: bytes) -> Callable[[bytes], bytes]`.
+Started as `COMMAND` says. A program is a module with `start(init: bytes) -> Callable[[bytes], bytes]`.
 Frames go both ways over a socket pair: four bytes of length, big-endian, then the body. The first is an `Orders`, each
 further one a call. An answer begins with one byte: `ANSWER`, `LAST_ANSWER`, `FAULT` or `NO_MEMORY`.
 """
@@ -20,7 +20,15 @@ from typing import BinaryIO
 
 import msgspec
 
+from runtime import failpoints
+
 ANSWER, LAST_ANSWER, FAULT, NO_MEMORY = b"\0", b"\1", b"\2", b"\3"
+
+COMMAND = (
+    *(sys.executable, "-I", "-c"),
+    "import sys; sys.path.insert(0, sys.argv[1]); from runtime.child import main; main()",
+    str(Path(__file__).resolve().parents[1]),
+)
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
@@ -35,7 +43,9 @@ class LastAnswer(Exception):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """`memory_limit` is bytes of address space, `cpu_seconds` counts per call; `parent` is the pid to die with."""
+    """`memory_limit` is bytes of address space, `cpu_seconds` counts per call; `parent` is the pid to die with.
+    `failpoints` is the folder in which the parent's failpoints are armed, which are this process's too.
+    """
 
     program: str
     init: bytes
@@ -44,6 +54,7 @@ class Orders(msgspec.Struct, frozen=True):
     cpu_seconds: float
     file_limit: int
     niceness: int
+    failpoints: str = ""
 
 
 class Confinement(msgspec.Struct, frozen=True):
@@ -131,7 +142,10 @@ def _leave_network() -> bool:
 
 def _answer(handle: Callable[[bytes], bytes], call: bytes) -> bytes:
     try:
-        return ANSWER + handle(call)
+        failpoints.hit("child.before_call")
+        answer = handle(call)
+        failpoints.hit("child.before_answer")
+        return ANSWER + answer
     except LastAnswer as last:
         return LAST_ANSWER + last.answer
     except MemoryError:
@@ -158,13 +172,9 @@ def main() -> None:
         return
     orders = msgspec.msgpack.decode(first, type=Orders)
     confinement = confine(orders)
+    failpoints.watch(orders.failpoints)
     handle: Callable[[bytes], bytes] = importlib.import_module(orders.program).start(orders.init)
     answers.write(frame(ANSWER + msgspec.msgpack.encode(confinement)))
     while (call := read_frame(calls)) is not None:
         _allow_cpu(orders.cpu_seconds)
         answers.write(frame(_answer(handle, call)))
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    importlib.import_module("runtime.child").main()  # under its own name, so that programs share its LastAnswer

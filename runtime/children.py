@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from runtime import child, clock
+from runtime import child, clock, failpoints
 
 _PREFIX, _ERRORS = "child-", "stderr"
 
@@ -83,7 +82,7 @@ class _Child:
             streams = await asyncio.open_unix_connection(sock=ours)
             # from this thread, by a vfork: the kernel ties "dies with its parent" to the thread that forked
             process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-I", child.__file__],
+                child.COMMAND,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=errors,
@@ -293,6 +292,7 @@ def _orders(program: str, init: bytes, limits: Limits) -> bytes:
             cpu_seconds=limits.cpu,
             file_limit=limits.file,
             niceness=limits.niceness,
+            failpoints=failpoints.watched(),
         )
     )
 

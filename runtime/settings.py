@@ -147,8 +147,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """OpenTelemetry collector (OTLP over HTTP), for example `http://127.0.0.1:4318`. Empty: nothing is exported."""
     failpoints: str = ""
     """For tests: `name=kill@2,other=raise` (see `runtime/failpoints.py`)."""
-    failpoints_log: str = ""
-    """For tests: a file that each failpoint's action is written to before it happens."""
+    failpoints_dir: Path = Path()
+    """For tests: a folder in which failpoints of running processes are armed."""
 
     def __post_init__(self) -> None:
         if self.port and self.port == self.operator_port:

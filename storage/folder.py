@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from runtime import clock
+from runtime import clock, failpoints
 from storage.base import StoredObject
 from storage.errors import (
     ChecksumMismatchError,
@@ -83,7 +83,9 @@ class ObjectFolder:
             with _locked(folder, fcntl.LOCK_EX):
                 present = _intact(folder, name)
                 if present is None:
+                    failpoints.hit("storage.before_place")
                     os.replace(record, _record_name(name), dst_dir_fd=folder)
+                    failpoints.hit("storage.mid_place")
                     os.replace(content, name, dst_dir_fd=folder)
             os.fsync(folder)
         if present is not None and present.sha256 != sha256:

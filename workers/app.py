@@ -81,6 +81,7 @@ class Worker:
 
     async def run(self, queue: Queue, task_ids: Sequence[int]) -> None:
         """One message."""
+        failpoints.hit("worker.on_message")
         if queue.group == "images":
             await self.executor.run(task_ids)
         else:
@@ -197,7 +198,7 @@ def _configure(settings: Settings, process: str) -> None:
     logs.configure(settings, process)
     metrics.configure(process)
     tracing.configure(settings, f"atelier-{process}")
-    failpoints.configure(settings.failpoints)
+    failpoints.configure(settings.failpoints, settings.failpoints_dir, process)
 
 
 def _stop_signal() -> threading.Event:

@@ -10,6 +10,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.tasks.outcomes import Outcome, Task
+from runtime import failpoints
 from runtime.batching import Batcher
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs, metrics
@@ -63,6 +64,7 @@ class Batches:
         if batcher is not None and self._fits[task.actor](plan, outcome):
             try:
                 await batcher((task, plan, outcome))
+                failpoints.hit("worker.after_batch")
                 done = True
             except _FAULTS as error:
                 log.warning("a batch of records failed; they are done one by one", error=type(error).__name__)

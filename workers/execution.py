@@ -136,6 +136,7 @@ class Executor:
         stopped = await self.holdings.stop_all()
         failpoints.hit("worker.in_give_back")
         await self._give_back(stopped)
+        failpoints.hit("worker.after_give_back")
         await self._give_back(await self.holdings.stop_records(RECORD_SECONDS))
 
     async def _give_back(self, stopped: dict[int, int]) -> None:
@@ -168,6 +169,7 @@ class Executor:
             outcome = await self._try(task, actor, holding)
         except Exception as error:  # noqa: BLE001 - whatever an actor raises is its try's end, not the worker's
             reason, frames = failures.reason(error), failures.frames(error)
+            failpoints.hit("worker.in_failure")
             log.error("a try failed", error=reason, frames=frames)  # noqa: TRY400 - a traceback's texts quote data
             outcome = await self._record_failure(task, actor, holding, reason)
         seconds, kind = time.perf_counter() - began, type(outcome).__name__.lower()
@@ -183,6 +185,7 @@ class Executor:
         if plan is None:
             await self._end(holding, lambda: self._drop(task))
             return Done()
+        failpoints.hit("worker.after_prepare")
         outcome = await self._work(actor, plan)
         failpoints.hit("worker.before_record")
         await self._end(holding, lambda: self._record(task, actor, plan, outcome))
@@ -206,6 +209,7 @@ class Executor:
         async with self._ending(task) as tx:
             if await claims.finish(tx, task):
                 await self._tools.bind(actor.prepare)(tx, task)
+                failpoints.hit("worker.in_reaction")
 
     async def _drop(self, task: Task) -> None:
         """There is nothing to do any more."""
@@ -226,7 +230,9 @@ class Executor:
             return
         async with self._ending(task) as tx:
             if await self._leave(tx, task, actor, outcome) and actor.record is not None:
+                failpoints.hit("worker.after_fence")
                 await self._tools.bind(actor.record)(tx, task, plan, outcome)
+                failpoints.hit("worker.before_commit")
 
     async def _work(self, actor: Actor, plan: Any) -> Outcome:
         assert actor.work is not None  # noqa: S101 - for the type checker: the caller has looked
@@ -258,6 +264,7 @@ class Executor:
             case Snooze(at=at, reason=reason):
                 return await claims.postpone(tx, task, at, reason=reason, counts=False)
             case Retry(reason=reason, at=at, final=final):
+                failpoints.hit("worker.before_retry")
                 again = at or _by_policy(task, actor)
                 if final or again is None:
                     EXHAUSTED.labels(task.actor).inc()

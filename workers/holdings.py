@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from domain.tasks import claims, owners
-from runtime import database
+from runtime import database, failpoints
 from runtime.telemetry import logs
 
 log = logs.logger(__name__)
@@ -170,7 +170,7 @@ class Heartbeat(threading.Thread):
             try:
                 async with asyncio.timeout(self._lease.total_seconds() * 0.3):
                     await self._beat(held)
-            except _FAULTS as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this thread every lease would lapse
                 log.warning("leases could not be renewed", error=type(error).__name__)
                 self._disconnect()
                 self._give_up_late(held)
@@ -187,7 +187,9 @@ class Heartbeat(threading.Thread):
         if self._connection is None or self._connection.is_closed():
             await self._connect()
         if held:
+            failpoints.hit("heartbeat.before_renewal")
             renewed = await claims.renew(self._connection, held, self._lease, number=self._holdings.number)
+            failpoints.hit("heartbeat.after_renewal")
             self._holdings.revoke({task: token for task, token in held.items() if task not in renewed})
 
     async def _connect(self) -> None:

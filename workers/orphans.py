@@ -5,6 +5,7 @@ from typing import Final
 import asyncpg
 
 from domain.tasks import owners
+from runtime import failpoints
 from runtime.telemetry import logs
 from workers import measuring
 
@@ -25,6 +26,8 @@ class Orphans:
         lost = await owners.lost(connection)
         gone, self._missed = lost & self._missed, lost
         if gone:
+            failpoints.hit("relay.before_recovery")
             done = await owners.recover(connection, gone)
+            failpoints.hit("relay.after_recovery")
             measuring.count(recovered=done.recovered, died=done.died)
             log.warning("workers are gone; their tasks are ready again", workers=len(gone), tasks=done.recovered)

@@ -163,6 +163,7 @@ class Relay:
                     return
             log.info("this relay leads")
             self.leading = True
+            failpoints.hit("relay.after_lead")
             await self._lead(connection)
         finally:
             self.leading = False
@@ -184,6 +185,7 @@ class Relay:
                 if self._workers_are_busy(step):
                     await self._rest(min(REST_PER_STEP * (time.monotonic() - began), LONGEST_BREATH))
                 await self._pause(self._settings.relay_sweep)
+        failpoints.hit("relay.in_stop")
 
     def _duties(self) -> Sequence["Duty"]:
         """Beside the steps; begun anew with each lead."""
@@ -195,6 +197,7 @@ class Relay:
         )
 
     async def _step(self, connection: asyncpg.Connection) -> Step:
+        failpoints.hit("relay.before_step")
         with measuring.STEP_SECONDS.time():
             row = await connection.fetchrow(STEP, *self._arguments._replace(queues=self._sizes()))
         step = read_step(row)
@@ -230,6 +233,7 @@ class Relay:
         messages = list(_messages(step))
         try:
             await asyncio.to_thread(self._broker.enqueue_many, messages)
+            failpoints.hit("relay.after_publish")
         except BrokerUnavailableError:
             measuring.UNSENT.inc(len(messages))
             log.warning("the broker is away; tasks wait", messages=len(messages))

@@ -14,7 +14,7 @@ from domain.events.base import Event
 from domain.upkeep import ticks
 from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
 from domain.upkeep.ticks import Tick
-from runtime import clock
+from runtime import clock, failpoints
 from runtime.telemetry import logs
 
 log = logs.logger(__name__)
@@ -66,7 +66,9 @@ async def note_due(
         due += _due(schedule, state.last.get(schedule.name), own)
     if not due:
         return []
+    failpoints.hit("relay.before_ticks")
     appended = await ticks.note(connection, due)
+    failpoints.hit("relay.after_ticks")
     for event in appended:
         log.info("came due", event_type=event)
     return appended

@@ -212,8 +212,8 @@ async def _accept(
         traceparent=tracing.current_traceparent(),
         api_key=caller.key_id,
     )
-    resources.nudge.send()
     failpoints.hit("api.after_commit")
+    resources.nudge.send()
     return accepted
 
 

@@ -6,13 +6,9 @@ import secrets
 import sys
 import time
 
-import msgspec
-
 from bench.faults import campaign, cases, report
 from bench.faults.campaign import Options
 from runtime.settings import Settings
-
-SHORT = Options(seed=0, seconds=12, gap=0.8, actions=("kill",), everywhere=False, poisons=1, lease=3)
 
 
 def main() -> int:
@@ -23,19 +19,17 @@ def main() -> int:
     rounds = []
     for number in range(given.rounds):
         began = time.monotonic()
-        options = msgspec.structs.replace(
-            _options(given), seed=seed + number, failpoint=given.failpoint, broker=given.broker
+        options = Options(
+            seed=seed + number,
+            seconds=given.seconds,
+            everywhere=given.everywhere,
+            failpoint=given.failpoint,
+            broker=given.broker,
         )
         rounds.append(asyncio.run(campaign.run(own, options, _teller(began))))
         print(report.table(rounds[-1]), f"\n\n  round of {time.monotonic() - began:.0f} s with seed {options.seed}")
     print(report.verdict(rounds))
     return 0 if all(map(report.is_sound, rounds)) else 1
-
-
-def _options(given: argparse.Namespace) -> Options:
-    if given.short:
-        return SHORT
-    return Options(seed=0, seconds=given.seconds)
 
 
 def _teller(began: float) -> campaign.Tell:
@@ -49,10 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--seed", type=int, metavar="N", help="draws the same blows again (default: a new one)")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="each with the next seed and a new database")
-    parser.add_argument("--seconds", type=float, default=60, metavar="N", help="of random blows (default 60)")
+    parser.add_argument("--seconds", type=float, default=30, metavar="N", help="of random blows (default 30)")
+    parser.add_argument("--everywhere", action="store_true", help="each failpoint in every process that has it")
     parser.add_argument("--failpoint", choices=sorted(cases.PROCESSES), help="only this one, and nothing random")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="RabbitMQ: Debian's package")
-    parser.add_argument("--short", action="store_true", help="kills alone, a lease of 3 s, 12 s of random blows")
     return parser
 
 

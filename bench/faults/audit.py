@@ -37,6 +37,7 @@ _DEATHS = """
     from tasks t cross join lateral jsonb_array_elements(t.failures) f where f ->> 'kind' = 'death'
 """
 _TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"
+_UPLOADS = "select storage_key from files where organization_id = any($1)"
 _DEAD = "select actor, count(*) from tasks where state = 'dead' group by actor"
 
 
@@ -52,6 +53,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     woken: Sequence[Woken] = ()
     generations: Sequence[Mapping[str, Any]]
     assets: Sequence[Mapping[str, Any]]
+    uploads: Sequence[str]
     expected: Sequence[Mapping[str, Any]]
     mails: Sequence[Mapping[str, Any]]
     deaths: Sequence[Mapping[str, Any]]
@@ -62,7 +64,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def promises(self) -> list[Answered]:
         """The 2xx answers that accepted a generation."""
-        keys = {line.key for line in self.asked if line.what != "cancel"}
+        keys = {line.key for line in self.asked if line.what in {"image", "poison"}}
         return [line for line in self.answered if line.status < 300 and line.key in keys]
 
 
@@ -81,6 +83,7 @@ async def gather(settings: Settings, tenants: Sequence[Tenant], folder: Path) ->
             woken=woken,
             generations=await connection.fetch(_GENERATIONS, organizations),
             assets=await connection.fetch(_ASSETS, organizations),
+            uploads=[row[0] for row in await connection.fetch(_UPLOADS, organizations)],
             expected=await connection.fetch(_EXPECTED, organizations),
             mails=await connection.fetch(_MAILS, organizations),
             deaths=await connection.fetch(_DEATHS),
@@ -170,7 +173,7 @@ def _files(evidence: Evidence) -> Iterator[Breach]:
         if len(content) != asset["bytes"] or hashlib.sha256(content).hexdigest() != asset["sha256"]:
             yield Breach("lost", "every image is stored as it was made", asset["generation_id"])
     stored = {path.relative_to(storage).as_posix() for path in (storage / "o").rglob("*") if path.suffix == ".png"}
-    orphans = stored - {asset["storage_key"] for asset in evidence.assets}
+    orphans = stored - {asset["storage_key"] for asset in evidence.assets} - {*evidence.uploads}
     unfinished = sum(row["status"] in {"failed", "cancelled"} for row in evidence.generations)
     if len(orphans) > unfinished:
         yield from (Breach("books", "every stored image is somebody's", key) for key in orphans)

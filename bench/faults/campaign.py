@@ -15,7 +15,7 @@ import msgspec
 from bench import tenants
 from bench.faults import audit, cases, clocks, complaints, disk, harms, observation, surroundings
 from bench.faults.audit import Evidence
-from bench.faults.cases import Hit
+from bench.faults.cases import Hit, Lanes
 from bench.faults.journal import Journal
 from bench.faults.load import Load
 from bench.faults.nemesis import Nemesis
@@ -27,10 +27,10 @@ from cli.installation import Installation
 from cli.invariants import Breach
 from runtime.settings import Settings
 
-TENANTS: Final = 5
+TENANTS: Final = 12
 CREDIT: Final = 1_000_000
 MAIL: Final = "faults@atelier.example"
-MOST_OPEN: Final = 60
+MOST_OPEN: Final = 120
 """Events and tasks under way, above which no new requests are sent."""
 REST: Final = 180.0
 """Seconds in which everything must have come to its end after the last blow."""
@@ -39,16 +39,15 @@ Tell = Callable[[str], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`actions` are those of the systematic part, `everywhere`: each failpoint in every process that has it. Then
-    `seconds` of random blows, one each `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random.
-    `broker`: what carries the messages; without Redis, blows at Redis fall on RabbitMQ.
+    """Each failpoint, `everywhere`: in every process that has it, else in one. Then `seconds` of random blows, one each
+    `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random. `broker`: what carries the messages;
+    without Redis, blows at Redis fall on RabbitMQ.
     """
 
     seed: int
-    seconds: float = 60.0
+    seconds: float = 30.0
     gap: float = 1.5
-    actions: tuple[str, ...] = ("kill", "raise")
-    everywhere: bool = True
+    everywhere: bool = False
     poisons: int = 2
     lease: float = 10.0
     broker: Literal["redis", "rabbitmq"] = "redis"
@@ -70,6 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that a frozen process held, and that were no longer its own when it went on."""
     dead: dict[str, int]
     poisons: int
+    migrates: bool
     deaths: int
     recoveries: list[float]
     durations: list[float]
@@ -97,6 +97,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             missed.append(f"work was still open {REST:g} s after the last blow")
         if self.poisons > sum(self.dead.values()):
             missed.append("a poisoned task did not end dead")
+        if not self.migrates:
+            missed.append("no migration went through after those that were broken off")
         return missed
 
 
@@ -118,6 +120,7 @@ def _own(settings: Settings, folder: Path, options: Options) -> Settings:
         data_dir=folder / "var",
         storage_dir=folder / "var/storage",
         mail_dir=folder / "var/mail",
+        failpoints_dir=cases.folders(folder),
         port=0,
         operator_port=0,
         lease_seconds=options.lease,
@@ -152,7 +155,8 @@ async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -
         load = Load(running.contract.base_url, made, asked, options.seed)
         cleanup.push_async_callback(load.close)
         blows = Nemesis(running, around, full, observed, load, struck, tell)
-        torment = Torment(running, observed, load, blows, options, folder, tell)
+        lanes = Lanes(running, observed, struck, lambda hit: _say_hit(hit, tell))
+        torment = Torment(running, observed, load, blows, lanes, options, tell)
         await torment.run()
         evidence = await audit.gather(_direct(running, around), made, folder)
         breaches = [*await audit.judge(evidence), *torment.drifts()]
@@ -174,19 +178,20 @@ class Torment:
         observed: Database,
         load: Load,
         nemesis_: Nemesis,
+        lanes: Lanes,
         options: Options,
-        folder: Path,
         tell: Tell,
     ) -> None:
         self._running = running
         self._observed = observed
         self._load = load
         self._nemesis = nemesis_
+        self._lanes = lanes
         self._options = options
-        self._folder = folder
         self._tell = tell
         self._drifted: set[str] = set()
         self.hits: list[Hit] = []
+        self.migrates = True
         self.poisons = 0
         self.rested: float | None = None
 
@@ -197,9 +202,14 @@ class Torment:
         }
         self._load.start()
         try:
-            await self._systematic()
-            if self._options.failpoint is None:
-                await self._random()
+            async with asyncio.TaskGroup() as group:
+                if self._options.failpoint is None:
+                    for _ in range(self._options.poisons):
+                        group.create_task(self._nemesis.poison())
+                        self.poisons += 1
+                await self._systematic()
+                if self._options.failpoint is None:
+                    await self._random()
             await self._rest()
         finally:
             for watch in watching:
@@ -211,20 +221,18 @@ class Torment:
         return [Breach("balance", "a balance is right at every moment", name) for name in sorted(self._drifted)]
 
     async def _systematic(self) -> None:
-        wanted = cases.cases(self._options.failpoint, self._options.actions, everywhere=self._options.everywhere)
-        self._tell(f"{len(wanted)} cases: each failpoint in each process that has it")
-        self.hits = await cases.carry_out(self._running, self._observed, wanted, self._folder, self._say_hit)
+        options = self._options
+        wanted = cases.cases(options.seed, failpoint=options.failpoint, everywhere=options.everywhere)
+        self._tell(f"{len(wanted)} cases: each failpoint, by an error and by SIGKILL")
+        self.hits = await self._lanes.carry_out(wanted)
+        self.migrates = await self._lanes.migrates()
 
     async def _random(self) -> None:
         options = self._options
         without = () if clocks.library() else ("skew",)
         blows = harms.plan(options.seed, options.seconds, options.gap, options.broker, without=without)
-        self.poisons = options.poisons
-        self._tell(f"{len(blows)} random blows within {options.seconds:g} s, {self.poisons} poisoned requests")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._nemesis.strike(blows))
-            for _ in range(self.poisons):
-                group.create_task(self._nemesis.poison())
+        self._tell(f"{len(blows)} random blows within {options.seconds:g} s")
+        await self._nemesis.strike(blows)
 
     async def _rest(self) -> None:
         self._tell("waiting until everything has come to its end")
@@ -246,10 +254,11 @@ class Torment:
         await asyncio.sleep(0.5)
         return await self._observed.open_work()
 
-    def _say_hit(self, hit: Hit) -> None:
-        name = f"{hit.case.failpoint} ({hit.case.process})"
-        how = f"{hit.seconds:.1f} s" if hit.seconds is not None else "NOT HIT"
-        self._tell(f"  {hit.case.action:<6} {name:<38} {how}")
+
+def _say_hit(hit: Hit, tell: Tell) -> None:
+    name = f"{hit.case.failpoint} ({hit.case.process})"
+    how = f"{hit.seconds:.1f} s" if hit.seconds is not None else "NOT HIT"
+    tell(f"  {hit.case.action:<6} {name:<42} {how}")
 
 
 def _journal(cleanup: contextlib.AsyncExitStack, folder: Path, name: str) -> Journal:
@@ -263,7 +272,7 @@ def _report(options: Options, torment: Torment, evidence: Evidence, breaches: li
     return Report(
         options=options,
         hits=torment.hits,
-        blows=Counter(line.blow for line in evidence.struck if line.pid != 0),
+        blows=Counter(line.blow for line in evidence.struck if line.pid != 0 and line.blow != "failpoint"),
         statuses=Counter(row["status"] for row in evidence.generations),
         accepted=len({line.id for line in evidence.promises}),
         requests=len(evidence.answered),
@@ -272,6 +281,7 @@ def _report(options: Options, torment: Torment, evidence: Evidence, breaches: li
         fenced=sum(len(line.lost) for line in evidence.woken),
         dead=evidence.dead,
         poisons=torment.poisons,
+        migrates=torment.migrates,
         deaths=len(evidence.deaths),
         recoveries=audit.recoveries(evidence),
         durations=sorted(row["seconds"] for row in evidence.generations if row["seconds"] is not None),

@@ -13,7 +13,7 @@ import msgspec
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A client is about to ask for something under this Idempotency-Key. `what`: image, poison or cancel."""
+    """A client is about to ask for something under this Idempotency-Key. `what`: image, poison, cancel or upload."""
 
     at: float
     key: str

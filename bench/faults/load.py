@@ -3,23 +3,29 @@
 import asyncio
 import contextlib
 import hashlib
+import io
 import random
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 import aiohttp
+import msgspec
+from PIL import Image
 
 from bench.faults.journal import Answered, Asked, Journal
 from bench.tenants import Tenant
 
-CLIENTS: Final = 8
+CLIENTS: Final = 16
 PAUSE: Final = (0.2, 0.8)
 """Seconds between two requests of one client, evenly drawn."""
 PATIENCE: Final = 90.0
 TRY_TIMEOUT: Final = 5.0
-DOUBLED, CANCELLED, AGAIN, LARGE = 0.10, 0.05, 0.05, 0.05
-"""Parts of the requests that are sent twice at once, cancelled, ask for an image that was made before, are large."""
+DOUBLED, CANCELLED, AGAIN, LARGE, PORTRAIT, BURST = 0.10, 0.05, 0.05, 0.05, 0.03, 0.08
+"""Parts of the requests that are sent twice at once, cancelled, ask for an image that was made before, are large, show
+an uploaded picture, come together with others of their tenant.
+"""
+TOGETHER: Final = 4
 
 
 class Load:
@@ -61,33 +67,59 @@ class Load:
 
     async def image(self, body: dict[str, Any], *, what: str = "image", twice: bool = False) -> tuple[int, str]:
         """Asks until it is answered; returns the tenant and the generation's id, empty when nobody answered."""
+        tenant = self._draw_tenant()
+        return tenant, await self._image(tenant, body, what=what, twice=twice)
+
+    async def _image(self, tenant: int, body: dict[str, Any], *, what: str = "image", twice: bool = False) -> str:
         self._count += 1
-        tenant, key = self._draw_tenant(), f"{self._seed}-{self._count}"
-        body = body | {"metadata": {"key": key}}
-        sendings = [self._ask("/v1/generations", body, tenant=tenant, key=key, what=what) for _ in range(1 + twice)]
+        key = f"{self._seed}-{self._count}"
+        content = msgspec.json.encode(body | {"metadata": {"key": key}})
+        sendings = [self._ask("/v1/generations", content, tenant=tenant, key=key, what=what) for _ in range(1 + twice)]
         found = [generation for generation in await asyncio.gather(*sendings) if generation]
         self.accepted += bool(found)
-        return tenant, found[0] if found else ""
+        return found[0] if found else ""
 
     async def _client(self) -> None:
         while not self._stopping.is_set():
-            tenant, generation = await self.image(self._draw_body(), twice=self._random.random() < DOUBLED)
-            if generation and self._random.random() < CANCELLED:
-                await asyncio.sleep(self._random.uniform(0, 0.3))
-                path = f"/v1/generations/{generation}/cancel"
-                await self._ask(path, {}, tenant=tenant, key=f"cancel-{generation}", what="cancel")
+            drawn = self._random.random()
+            if drawn < BURST:
+                tenant = self._draw_tenant()
+                await asyncio.gather(*(self._image(tenant, self._draw_body()) for _ in range(TOGETHER)))
+            elif drawn < BURST + PORTRAIT:
+                await self._with_portrait(self._draw_tenant())
+            else:
+                await self._alone()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._random.uniform(*PAUSE)):
                     await self._stopping.wait()
             await self._wanted.wait()
 
-    async def _ask(self, path: str, body: dict[str, Any], *, tenant: int, key: str, what: str) -> str:
+    async def _alone(self) -> None:
+        tenant, generation = await self.image(self._draw_body(), twice=self._random.random() < DOUBLED)
+        if generation and self._random.random() < CANCELLED:
+            await asyncio.sleep(self._random.uniform(0, 0.3))
+            path = f"/v1/generations/{generation}/cancel"
+            await self._ask(path, b"{}", tenant=tenant, key=f"cancel-{generation}", what="cancel")
+
+    async def _with_portrait(self, tenant: int) -> None:
+        self._count += 1
+        file = await self._ask("/v1/files", _PORTRAIT, tenant=tenant, key=f"file-{self._count}", what="upload")
+        if file:
+            await self._image(
+                tenant, {"template": "quote-card", "input": {"quote": file, "name": "A", "portrait": file}}
+            )
+
+    async def _ask(self, path: str, body: bytes, *, tenant: int, key: str, what: str) -> str:
         self._journal.write(Asked(at=time.time(), key=key, what=what, tenant=tenant))
-        headers = {"Authorization": f"Bearer {self._tenants[tenant].api_key}", "Idempotency-Key": key}
+        headers = {
+            "Authorization": f"Bearer {self._tenants[tenant].api_key}",
+            "Idempotency-Key": key,
+            "Content-Type": "image/png" if what == "upload" else "application/json",
+        }
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                async with self._session.post(path, json=body, headers=headers) as answer:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
+                async with self._session.post(path, data=body, headers=headers) as answer:
                     content = await answer.read()
                     generation = str((await answer.json(content_type=None)).get("id", ""))
                 self._journal.write(
@@ -115,6 +147,15 @@ class Load:
         if drawn < AGAIN + LARGE:
             return large(f"{self._seed} {self._count}")
         return {"template": "badge", "input": {"label": str(self._count), "caption": f"seed {self._seed}"}}
+
+
+def _portrait() -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "#4f46e5").save(picture, "PNG")
+    return picture.getvalue()
+
+
+_PORTRAIT: Final = _portrait()
 
 
 def large(words: str) -> dict[str, Any]:

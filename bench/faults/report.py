@@ -46,14 +46,14 @@ def percentile(values: Sequence[float], part: float) -> float:
 def _hits(report: Report) -> list[str]:
     if not report.hits:
         return []
-    actions = report.options.actions
-    lines = [f"\n  {'failpoint':<22} {'process':<15}" + "".join(f"{action:>8}" for action in actions)]
+    actions = cases.ACTIONS
+    lines = [f"\n  {'failpoint':<26} {'process':<15}" + "".join(f"{action:>8}" for action in actions)]
     for name, processes in cases.PROCESSES.items():
         for process in processes:
             found = {hit.case.action: hit for hit in report.hits if hit.case[::2] == (name, process)}
             if found:
                 marks = ("hit" if action in found and found[action].seconds is not None else "-" for action in actions)
-                lines.append(f"  {name:<22} {process:<15}" + "".join(f"{mark:>8}" for mark in marks))
+                lines.append(f"  {name:<26} {process:<15}" + "".join(f"{mark:>8}" for mark in marks))
     return lines
 
 

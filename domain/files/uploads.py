@@ -20,7 +20,7 @@ from domain.files import inspection
 from domain.files.errors import FileNotFound
 from domain.files.events import FileDeleted, FileUploaded
 from domain.files.models import FileRow
-from runtime import clock, ids
+from runtime import clock, failpoints, ids
 from runtime.children import ChildPool
 from runtime.database import Reader, Transaction
 from storage import keys
@@ -68,8 +68,10 @@ async def store_picture(
     picture = await inspection.inspect(inspectors, data, folder=scratch)
     path = Path(picture.path)
     try:
+        failpoints.hit("upload.after_inspection")
         key = keys.content_key(organization, picture.sha256, picture.format)
         await store.put_file(key, path, content_type=picture.content_type, sha256=picture.sha256)
+        failpoints.hit("upload.after_put")
     finally:
         await asyncio.to_thread(path.unlink, missing_ok=True)
     return Stored(

@@ -19,7 +19,7 @@ from domain.subscriptions import credits
 from domain.subscriptions.errors import InsufficientCredits
 from domain.templates import catalogue
 from domain.templates.geometry import Canvas, Output
-from runtime import clock, ids
+from runtime import clock, failpoints, ids
 from runtime.database import Database
 
 PROMPT_TEMPLATE: Final = "prompt-card"
@@ -145,6 +145,7 @@ async def accept_draft(database: Database, organization: str, draft: Draft) -> A
         return Accepted(draft.body, replayed=False)
     if row["outcome"] == 2:
         raise KeyReused
+    failpoints.hit("api.before_replay")
     return Accepted(row["replay"], replayed=True)
 
 

@@ -13,6 +13,7 @@ from domain.generations import acceptance
 from domain.generations.acceptance import Accepted, Checked, Draft
 from domain.generations.backpressure import Backpressure
 from domain.idempotency.keys import Key
+from runtime import failpoints
 from runtime.batching import Batcher
 from runtime.database import Database
 from runtime.telemetry import metrics
@@ -61,6 +62,7 @@ class Reception:
 
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:
         """None for those that have to be asked alone."""
+        failpoints.hit("api.before_accept")
         if len(drafts) == 1:
             TOGETHER.labels("alone").inc()
             return [await acceptance.accept_draft(self._database, organization, drafts[0])]
@@ -70,5 +72,6 @@ class Reception:
             raise  # whether it was committed is not known, and must not be guessed
         except asyncpg.PostgresError:
             return [None] * len(drafts)  # one of them may be to blame: only that one shall be refused
+        failpoints.hit("api.after_batch")
         TOGETHER.labels("together").inc(sum(each is not None for each in accepted))
         return accepted

@@ -15,7 +15,7 @@ from domain.notifications.errors import ChannelUnavailableError, MessageRefusedE
 from domain.notifications.models import Notification
 from domain.notifications.rendering import Kind
 from domain.tasks.outcomes import Describe, Done, Fail, Outcome, Retry, Snooze, Task
-from runtime import clock, ids
+from runtime import clock, failpoints, ids
 from runtime.database import Transaction
 from runtime.settings import Settings
 
@@ -64,12 +64,14 @@ async def prepare(tx: Transaction, task: Task, *, describe: Describe, settings: 
 
 
 async def send(plan: Plan, *, mail: Channel) -> Outcome:
+    failpoints.hit("mail.before_send")
     try:
         await mail.send(plan.mail)
     except ChannelUnavailableError as error:
         return _again(plan, f"the mail server: {error}")
     except MessageRefusedError as error:
         return Fail("mail_refused", str(error))
+    failpoints.hit("mail.after_send")
     return Done()
 
 

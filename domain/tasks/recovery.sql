@@ -31,7 +31,9 @@ end
 $$;
 grant execute on function bury_task to atelier_app;
 
--- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready.
+-- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready. Of
+-- many tasks that a worker held, nearly all are innocent of its end: what died among more than eight is buried by the
+-- tenth.
 create or replace function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
@@ -40,11 +42,15 @@ begin
     with moved as (
         update tasks t set
             deaths = t.deaths + 1,
-            state = case when t.deaths + 1 >= 3 then 'dead' else 'ready' end,
-            ended_at = case when t.deaths + 1 >= 3 then now() end,
+            state = case when t.deaths + 1 >= suspect.last then 'dead' else 'ready' end,
+            ended_at = case when t.deaths + 1 >= suspect.last then now() end,
             run_at = now(), lease_until = null,
             failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner)
-        where t.id = any (p_tasks)
+        from (
+            select s.id, case when count(*) over (partition by s.owner) > 8 then 10 else 3 end as last
+            from tasks s where s.id = any (p_tasks)
+        ) suspect
+        where t.id = suspect.id
         returning t.id, t.state
     )
     select array_agg(m.id) filter (where m.state = 'dead'), count(*) into buried, recovered from moved m;

@@ -22,7 +22,7 @@ from PIL import Image
 from domain.templates import coverage, pictures, rendering, typefaces
 from domain.templates.geometry import Canvas
 from domain.templates.rendering import Order, Refused, Rendered, Setup
-from runtime import child
+from runtime import child, failpoints
 
 MOST_NAMED: Final = 10
 
@@ -196,6 +196,7 @@ def _write(target: Path, body: bytes) -> None:
     unfinished = rendering.unfinished(target)
     with unfinished.open("wb") as file:
         file.write(body)
+    failpoints.hit("render.mid_write")
     unfinished.rename(target)
 
 

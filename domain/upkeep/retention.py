@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from domain.tasks.outcomes import Done, Outcome, Task
-from runtime import clock, ids
+from runtime import clock, failpoints, ids
 from runtime.database import SystemDatabase, Transaction
 from runtime.settings import Settings
 from runtime.telemetry import logs, metrics
@@ -53,6 +53,7 @@ async def prune(plan: str, *, system: SystemDatabase, settings: Settings) -> Out
         before = now - timedelta(days=days)
         counts["deliveries"] = await _prune(system, _DELIVERIES, ids.earliest("dlv", before))
         counts["notifications"] = await _prune(system, _NOTIFICATIONS, ids.earliest("ntf", before))
+    failpoints.hit("upkeep.before_log")
     if days := settings.event_retention_days:
         counts["events"] = await _prune_log(system, now - timedelta(days=days))
     row = await system.call(_TICKS, now - TICKS_KEPT)
@@ -66,6 +67,7 @@ async def _prune(system: SystemDatabase, statement: str, before: object) -> int:
         row = await system.call(statement, before, BATCH)
         gone = row[0] if row else 0
         total += gone
+        failpoints.hit("upkeep.between_batches")
         if gone < BATCH:
             break
     return total

@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 
 from domain.tasks.outcomes import Done, Outcome, Retry
-from runtime import clock, ids
+from runtime import clock, failpoints, ids
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs, metrics
 from storage.base import ObjectStore
@@ -33,6 +33,7 @@ async def check(plan: str, *, system: SystemDatabase, store: ObjectStore) -> Out
     moment = clock.machine() - SPAN * random.random()  # noqa: S311 - which images are drawn is no secret
     try:
         await store.check()
+        failpoints.hit("upkeep.in_storage_check")
         drawn = await system.call_many(_SAMPLE, ids.earliest("ast", moment), SAMPLE)
         found = [await _look(store, row) for row in drawn]
     except StorageUnavailableError as error:

@@ -11,7 +11,7 @@ import msgspec
 from domain.tasks.outcomes import DescribeMany, Done, Outcome, Task
 from domain.webhooks import deliveries, lanes, payloads, transport
 from domain.webhooks.deliveries import Plan, Tried
-from runtime import ids
+from runtime import failpoints, ids
 from runtime.database import SystemDatabase
 
 _LOAD = "select * from load_deliveries($1, $2, $3)"
@@ -67,6 +67,7 @@ async def _bodies(
     kept = await system.call_many(
         _KEEP, [row["organization_id"] for _, row in new], [row["id"] for _, row in new], built
     )
+    failpoints.hit("webhook.after_body")
     return bodies | {(row["organization_id"], row["id"]): row["body"] for row in kept}
 
 

@@ -102,6 +102,7 @@ async def send(
         headers = signing.sign(secrets, plan.message_id, started_at, plan.body)
         if traceparent := tracing.current_traceparent() or plan.traceparent:
             headers["traceparent"] = traceparent
+        failpoints.hit("webhook.before_send")
         with slow_endpoints.watching(plan.organization_id, plan.endpoint_id):
             result = await transport.send(
                 outbound, url=plan.url, headers=headers, body=plan.body, timeout=settings.webhook_timeout
@@ -110,6 +111,8 @@ async def send(
     ATTEMPT_SECONDS.observe(result.duration_ms / 1000)
     if result.outcome is transport.Outcome.DELIVERED:
         failpoints.hit("webhook.after_2xx")
+    elif result.outcome is transport.Outcome.RETRY:
+        failpoints.hit("webhook.after_refusal")
     return _outcome(plan, Tried(started_at, result))
 
 
@@ -127,6 +130,7 @@ async def record(tx: Transaction, task: Task, plan: Plan, outcome: Outcome) -> N
         case _:
             return
     if await _note(tx, plan, tried, end):
+        failpoints.hit("webhook.before_judgement")
         await _judge_endpoint(tx, plan, tried, task.cause, last="failure_code" in end)
 
 

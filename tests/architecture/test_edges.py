@@ -22,7 +22,6 @@ _NOW = re.compile(
 
 ENVIRONMENT = {
     "runtime/settings.py": "reads every setting",
-    "runtime/failpoints.py": "a test's switch, read before the settings",
     "runtime/activation.py": "sockets and readiness come in systemd's variables",
     "runtime/launcher.py": "hands sockets over in systemd's variables",
     "runtime/processes.py": "the processes it starts inherit the environment",

@@ -95,6 +95,7 @@ async def _image(plan: Plan, studio: Studio) -> Image:
         fetched = await pictures.fetch(
             plan.template, plan.input, plan.uploads, store=studio.store, outbound=studio.outbound, folder=folder
         )
+        failpoints.hit("render.after_fetch")
         return await _found_or_drawn(plan, studio, fetched)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -104,6 +105,7 @@ async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched
     identity = _identity(plan, fetched, studio.settings)
     found = await studio.find_image(Wanted(plan.organization_id, identity))
     if found is not None and await _is_stored(studio.store, found.storage_key):
+        failpoints.hit("render.before_reuse")
         REUSED.inc()
         return found
     return await _drawn(plan, studio, fetched, identity)
@@ -118,6 +120,7 @@ async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identi
         folder=scratch(studio.settings),
         pictures={pointer: picture.path for pointer, picture in fetched.items()},
     )
+    failpoints.hit("render.before_draw")
     with RENDER_SECONDS.labels(plan.template).time():
         rendered = await template_engine.render(studio.renderers, request)
     failpoints.hit("render.after_render")

@@ -16,6 +16,7 @@ from domain.notifications.errors import (
     MessageRefusedError,
     RecipientRefusedError,
 )
+from runtime import failpoints
 from runtime.settings import SettingsError
 
 _DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
@@ -59,6 +60,7 @@ class EmailChannel:
         try:
             async with asyncio.timeout(self._timeout * 2):
                 await client.connect()
+                failpoints.hit("mail.after_connect")
                 await client.send_message(message)
             await _say_goodbye(client)
         except (aiosmtplib.SMTPException, OSError) as error:

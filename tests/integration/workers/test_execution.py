@@ -159,6 +159,18 @@ async def test_a_poison_task_ends_dead_after_three_deaths_and_its_customer_is_to
     assert [mail.subject for mail in spine.mail.sent if "could not be made" in mail.subject]
 
 
+async def test_who_dies_three_times_among_many_lives_on(spine: Spine) -> None:
+    for _ in range(9):
+        await spine.accept()
+    await spine.step()
+    held = "update tasks set state = 'running', owner = 'doomed', deaths = :before where actor = :actor returning id"
+    for deaths, state in ((3, "ready"), (9, "ready"), (10, "dead")):
+        ids = [row[0] for row in await spine.rows(held, before=deaths - 1, actor=RENDER)]
+        await spine.rows("select note_deaths(:ids)", ids=ids)
+        rows = await spine.rows("select deaths, state from tasks where id = any(:ids)", ids=ids)
+        assert [tuple(row) for row in rows] == [(deaths, state)] * 9
+
+
 async def test_a_try_that_fails_is_repeated_later_and_counted(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
     generation = await spine.accept()
     ids = await spine.dispatch(RENDER)

@@ -13,7 +13,7 @@ import pytest
 from domain.generations import lifecycle
 from domain.tasks import claims, owners
 from domain.tasks.outcomes import Task
-from runtime import database
+from runtime import database, failpoints
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 from workers.holdings import Heartbeat, Holdings
@@ -162,9 +162,9 @@ async def test_a_number_is_given_back_with_its_process(spine: Spine) -> None:
     await until(lambda: _nobody(spine))
 
 
-def _numbered(holdings: Holdings) -> Callable[[], Any]:
+def _numbered(holdings: Holdings, other_than: int | None = None) -> Callable[[], Any]:
     async def numbered() -> bool:
-        return holdings.number is not None
+        return holdings.number not in {None, other_than}
 
     return numbered
 
@@ -193,3 +193,15 @@ async def _until_stopped(holdings: Holdings, claimed: Task) -> None:
     with holdings.hold(claimed.id, claimed.lease_token) as holding, contextlib.suppress(asyncio.CancelledError):
         await asyncio.sleep(30)
     assert holding.stopped
+
+
+async def test_a_heartbeat_outlives_an_error_that_nobody_expected(spine: Spine, task_id: int) -> None:
+    async with beating(spine) as holdings:
+        first = holdings.number
+        task = await claim(spine, task_id, holdings)
+        failpoints.configure("heartbeat.before_renewal=raise")
+        try:
+            with holdings.hold(task.id, task.lease_token):
+                await until(_numbered(holdings, other_than=first))
+        finally:
+            failpoints.configure("")

@@ -61,7 +61,7 @@ def test_an_unknown_setting_is_refused_by_name():
 
 
 def test_the_switches_of_tests_are_settings_too():
-    assert load(failpoints="relay.after_commit=kill", failpoints_log="/tmp/hits").failpoints_log == "/tmp/hits"
+    assert load(failpoints="relay.after_commit=kill", failpoints_dir="/tmp/hits").failpoints_dir == Path("/tmp/hits")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def sound(tmp_path: Path) -> Evidence:
         woken=[Woken(at=AT, blow="freeze worker-io", pid=18, held={7: 3, 8: 4}, now={7: 5, 8: 4})],
         generations=[{"id": "gen_1", "status": "succeeded", "key": "1", "seconds": 1.0}],
         assets=[asset | {"generation_id": "gen_1"}],
+        uploads=[],
         expected=[
             {"id": "evt_1", "type": "generation.accepted", "subject": "gen_1", "url": url},
             {"id": "evt_2", "type": "generation.succeeded", "subject": "gen_1", "url": url},
