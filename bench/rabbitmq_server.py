@@ -30,14 +30,16 @@ def _find_program() -> Path:
 class RabbitmqServer:
     """Raises MissingPackageError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        """`host` is the address that it listens on."""
         self._program = _find_program()
+        self._host = host
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._port, distribution, self._mapper_port = _free_ports(3)
-        self.url = f"amqp://127.0.0.1:{self._port}/"
+        self.url = f"amqp://{host}:{self._port}/"
         (folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self._port}\nlog.file.level = warning\n"
+            f"listeners.tcp.1 = {host}:{self._port}\nloopback_users = none\nlog.file.level = warning\n"
             "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
         )
         (folder / "enabled_plugins").write_text("[].\n")
@@ -82,7 +84,7 @@ class RabbitmqServer:
 
     def _answers(self) -> bool:
         """The listener is opened last, when all is ready; to what is no AMQP it answers with the version it speaks."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1) as client:
+        with contextlib.suppress(OSError), socket.create_connection((self._host, self._port), timeout=1) as client:
             client.sendall(b"HELO....")
             return client.recv(4) == b"AMQP"
         return False

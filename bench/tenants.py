@@ -1,11 +1,11 @@
 """Organizations to measure and to torment: each with a key, credits and webhook endpoints."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import aiohttp
 import msgspec
 
-from cli.installation import Installation
 from domain.accounts import organizations
 from domain.api_keys import keys, scopes
 from domain.subscriptions import credits
@@ -13,6 +13,21 @@ from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 
 PLAN = "scale"
+
+
+class Reached(Protocol):
+    @property
+    def base_url(self) -> str: ...
+
+
+class Running(Protocol):
+    """An installation, however it was made."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def contract(self) -> Reached: ...
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -31,7 +46,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 async def make(
-    running: Installation,
+    running: Running,
     count: int,
     hooks: Sequence[Hook],
     *,

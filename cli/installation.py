@@ -99,7 +99,7 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Insta
             storage_dir=settings.storage_dir.resolve(),
             mail_dir=settings.mail_dir.resolve(),
         )
-        cleanup.enter_context(_own_log(settings))
+        cleanup.enter_context(own_log(settings))
         services = await _services(cleanup, settings, progress, changed)
         changed()
         settings = await _complete(cleanup, settings, services)
@@ -116,7 +116,7 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Insta
 
 
 @contextlib.contextmanager
-def _own_log(settings: Settings) -> Iterator[None]:
+def own_log(settings: Settings) -> Iterator[None]:
     """What this process itself has to say (the mail sink, the servers it starts) goes beside the other logs."""
     path = settings.data_dir / "log" / "up.log"
     path.parent.mkdir(parents=True, exist_ok=True)

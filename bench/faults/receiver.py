@@ -20,10 +20,11 @@ _ONE_IN: Final = 8
 
 
 class Receiver:
-    """On a free loopback port."""
+    """On a free port."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, host: str = "127.0.0.1") -> None:
         self._journal = journal
+        self._host = host
         self._refused: set[tuple[int, str]] = set()
         self._runner: web.AppRunner
         self.port = 0
@@ -33,7 +34,7 @@ class Receiver:
         application.router.add_post("/{hook:[01]}/{tenant:[0-9]+}", self._take)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, self._host, 0).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -41,7 +42,7 @@ class Receiver:
 
     def hooks(self, port: int) -> Sequence[Hook]:
         """Reached over this port. The first wants to hear of everything, the flaky one of ends only."""
-        base = f"http://127.0.0.1:{port}"
+        base = f"http://{self._host}:{port}"
         return Hook(f"{base}/0"), Hook(f"{base}/{FLAKY}", ENDS)
 
     async def _take(self, request: web.Request) -> web.Response:
