@@ -13,9 +13,9 @@ from cronsim import CronSim
 from domain.events.base import Event
 from domain.upkeep import ticks
 from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
-from domain.upkeep.ticks import Tick
+from domain.upkeep.ticks import State, Tick
 from runtime import clock, failpoints
-from runtime.telemetry import logs
+from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
 
@@ -24,6 +24,11 @@ LATE: Final = timedelta(minutes=2)
 """A tick that nobody noticed for longer was missed."""
 MOST_AT_ONCE: Final = 100
 """Of one schedule that catches up, in one look."""
+
+TICKS = metrics.counter("atelier_schedule_ticks_total", "Ticks of schedules that were noted.", ["schedule"])
+LAST = metrics.gauge(
+    "atelier_schedule_last_tick_timestamp_seconds", "The last tick of a schedule, by its own clock.", ["schedule"]
+)
 
 Missed = Literal["each", "last", "none"]
 
@@ -58,37 +63,43 @@ async def look(connection: asyncpg.Connection) -> None:
 async def note_due(
     connection: asyncpg.Connection, schedules: Sequence[Schedule], now: datetime | None = None
 ) -> list[str]:
-    """The types of the events that were appended. `now`: by the machine's clock."""
-    state, machine = await ticks.state(connection), now or clock.machine()
-    due: list[Tick] = []
-    for schedule in schedules:
-        own = machine + state.ahead if schedule.clock == "product" else machine
-        due += _due(schedule, state.last.get(schedule.name), own)
+    """The names of those that have come due. `now`: by the machine's clock."""
+    by_product = {schedule.name: schedule.clock == "product" for schedule in schedules}
+    states = await ticks.state(connection, by_product, now or clock.machine())
+    due = [tick for schedule in schedules for tick in _due(schedule, states[schedule.name])]
+    for name, state in states.items():
+        if state.last is not None:
+            LAST.labels(name).set(state.last.timestamp())
     if not due:
         return []
     failpoints.hit("relay.before_ticks")
     appended = await ticks.note(connection, due)
     failpoints.hit("relay.after_ticks")
-    for event in appended:
-        log.info("came due", event_type=event)
+    for name in appended:
+        TICKS.labels(name).inc()
+        log.info("came due", schedule=name)
     return appended
 
 
-def _due(schedule: Schedule, last: datetime | None, now: datetime) -> Iterator[Tick]:
+def _due(schedule: Schedule, state: State) -> Iterator[Tick]:
     """A schedule that is new begins with its next tick: the one before is noted as passed over."""
-    newest = next(CronSim(schedule.cron, now + timedelta(seconds=1), reverse=True))
-    if last is None:
-        yield Tick(schedule.name, newest, None)
-    elif newest > last:
-        yield from _made_up_for(schedule, last, newest, now)
+    newest = next(CronSim(schedule.cron, state.now + timedelta(seconds=1), reverse=True))
+    if state.last is None:
+        yield _tick(schedule, newest, passed_over=True)
+    elif newest > state.last:
+        yield from _made_up_for(schedule, state.last, newest, state.now)
 
 
 def _made_up_for(schedule: Schedule, last: datetime, newest: datetime, now: datetime) -> Iterator[Tick]:
     if schedule.missed != "each":
-        late = schedule.missed == "none" and now - newest > LATE
-        yield Tick(schedule.name, newest, None if late else schedule.event)
+        yield _tick(schedule, newest, passed_over=schedule.missed == "none" and now - newest > LATE)
         return
     for at, _ in zip(CronSim(schedule.cron, last), range(MOST_AT_ONCE), strict=False):
         if at > newest:
             return
-        yield Tick(schedule.name, at, schedule.event)
+        yield _tick(schedule, at)
+
+
+def _tick(schedule: Schedule, at: datetime, *, passed_over: bool = False) -> Tick:
+    following = next(CronSim(schedule.cron, at))
+    return Tick(schedule=schedule.name, at=at, following=following, event=None if passed_over else schedule.event)

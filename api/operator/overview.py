@@ -14,6 +14,8 @@ from domain.generations.models import GenerationRow
 from domain.tasks import dead_letters
 from domain.tasks.dead_letters import SetAside
 from domain.tasks.models import TaskRow
+from domain.upkeep import ticks
+from domain.upkeep.ticks import Latest
 from runtime import clock
 from runtime.database import SystemTransaction, row_dict
 
@@ -93,6 +95,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     dead: list[Dead]
     set_aside: list[SetAside]
+    schedules: list[Latest]
     generations: list[Recent]
 
 
@@ -105,6 +108,7 @@ async def read(tx: SystemTransaction) -> Overview:
         events=Events(**row_dict((await tx.execute(_EVENTS, {"cap": COUNT_CAP})).one())),
         dead=[Dead(*row) for row in await tx.execute(_dead())],
         set_aside=await dead_letters.set_aside(tx, limit=STUCK),
+        schedules=await ticks.latest(tx),
         generations=[Recent(*row) for row in await tx.execute(_recent())],
     )
 

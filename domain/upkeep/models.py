@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from runtime.orm import Base, CreatedAt
+from runtime.orm import Base, CreatedAt, Id
 
 
 class ScheduleTick(Base):
@@ -15,4 +15,7 @@ class ScheduleTick(Base):
     schedule: Mapped[str] = mapped_column(primary_key=True)
     tick: Mapped[datetime] = mapped_column(primary_key=True)
     """By the schedule's own clock."""
+    next_tick: Mapped[datetime]
+    event_id: Mapped[Id | None]
+    """Null: it was passed over."""
     noted_at: Mapped[CreatedAt]

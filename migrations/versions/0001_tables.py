@@ -184,6 +184,8 @@ def upgrade() -> None:
         "schedule_ticks",
         sa.Column("schedule", sa.Text(), nullable=False),
         sa.Column("tick", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_tick", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("event_id", sa.String(length=64, collation="C"), nullable=True),
         sa.Column("noted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("schedule", "tick", name=op.f("pk_schedule_ticks")),
     )

@@ -74,13 +74,12 @@ APP_CALLS: Final = {
     "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
-    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_queue",
-    "draw_owner_number", "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks",
-    "keep_bodies", "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths",
-    "note_ticks", "organization_shares", "prune_deliveries", "prune_idempotency_keys", "prune_log",
-    "prune_notifications", "prune_tasks", "prune_ticks", "publish_backlogs", "record_deliveries", "record_images",
-    "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_assets", "sample_backlogs",
-    "sample_dead_letters", "sample_events", "sample_tasks",
-    "schedule_state", "start_generations", "struggling_deliveries", "touch_keys",
+    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_queue", "draw_owner_number",
+    "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "latest_ticks",
+    "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "note_ticks",
+    "organization_shares", "prune_deliveries", "prune_idempotency_keys", "prune_log", "prune_notifications",
+    "prune_tasks", "prune_ticks", "publish_backlogs", "record_deliveries", "record_images", "recover_orphans",
+    "recover_tasks", "relay_step", "renew_leases", "sample_assets", "sample_backlogs", "sample_dead_letters",
+    "sample_events", "sample_tasks", "schedule_state", "start_generations", "struggling_deliveries", "touch_keys",
     "undispatch_tasks", "webhook_targets",
 }  # fmt: skip

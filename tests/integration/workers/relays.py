@@ -1,8 +1,12 @@
-"""Relays that run in the test's own event loop, and a broker that keeps what they send."""
+"""Relays that run in the test's own event loop or as processes, and a broker that keeps what they send."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -14,6 +18,8 @@ from queue_config.stub_broker import StubBroker
 from tests.integration.courier import Courier
 from tests.integration.workers.conftest import Spine
 from workers.relay import Relay
+
+ROOT = Path(__file__).parents[3]
 
 
 class Recording(StubBroker):
@@ -47,3 +53,26 @@ async def until(condition: Any, seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def relay_process(spine: Spine, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`atelier relay`, and the file it logs to."""
+    given = {
+        "ATELIER_DATA_DIR": folder / "var",
+        "ATELIER_DATABASE_URL": spine.settings.database_url,
+        "ATELIER_DATABASE_SYSTEM_URL": spine.settings.database_system_url,
+        "ATELIER_REDIS_URL": spine.settings.redis_url,
+        "ATELIER_METRICS_PORT": 0,
+        "PYTHONPATH": ROOT,
+    }
+    path = folder / "relay.log"
+    with path.open("wb") as log:
+        command = [sys.executable, "-m", "cli.main", "relay"]
+        environment = os.environ | {name: str(value) for name, value in given.items()}
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield process, path
+    finally:
+        process.kill()
+        process.wait()

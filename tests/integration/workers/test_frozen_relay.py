@@ -1,49 +1,20 @@
 """A leading relay that is frozen, and one whose statements PostgreSQL refuses."""
 
 import asyncio
-import contextlib
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from tests.integration.workers.conftest import Spine
-from tests.integration.workers.relays import Recording, running, until
+from tests.integration.workers.relays import Recording, relay_process, running, until
 from workers import relay
 
-ROOT = Path(__file__).parents[3]
 ACCEPTED = "where type = 'generation.accepted'"
 LEADERS = """select count(*) from pg_locks where locktype = 'advisory' and granted and objid = (
     select hashtext('atelier.relay')::bit(32)::bigint::oid)
     and database = (select oid from pg_database where datname = current_database())"""
-
-
-@contextlib.contextmanager
-def relay_process(spine: Spine, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """`atelier relay`, and the file it logs to."""
-    given = {
-        "ATELIER_DATA_DIR": folder / "var",
-        "ATELIER_DATABASE_URL": spine.settings.database_url,
-        "ATELIER_DATABASE_SYSTEM_URL": spine.settings.database_system_url,
-        "ATELIER_REDIS_URL": spine.settings.redis_url,
-        "ATELIER_METRICS_PORT": 0,
-        "PYTHONPATH": ROOT,
-    }
-    path = folder / "relay.log"
-    with path.open("wb") as log:
-        command = [sys.executable, "-m", "cli.main", "relay"]
-        environment = os.environ | {name: str(value) for name, value in given.items()}
-        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-    try:
-        yield process, path
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def test_a_standby_takes_over_from_a_leader_that_is_frozen_and_no_position_is_given_twice(

@@ -1,17 +1,21 @@
 """Schedules: each tick once, whoever notices it; what was missed is made up for as its line says."""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from domain.upkeep import ticks
-from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
+from domain.upkeep.events import RetentionDue, SweepDue
+from domain.upkeep.ticks import Tick
 from runtime import database
 from tests.integration.workers.conftest import Spine
-from tests.integration.workers.relays import Recording, running, until
+from tests.integration.workers.relays import Recording, relay_process, running, until
 from workers import schedule
 from workers.schedule import SCHEDULES, Missed, Schedule
 
@@ -81,7 +85,7 @@ async def test_a_line_goes_by_the_clock_that_it_names(spine: Spine) -> None:
     await schedule.note_due(spine.connection, [by_product, by_machine], NIGHT - timedelta(hours=1))
     await spine.rows("update product_clock set offset_seconds = 3600 returning 1")
     assert await schedule.note_due(spine.connection, [by_product, by_machine], NIGHT - timedelta(minutes=1)) == [
-        "retention.came_due"
+        "retention"
     ]
 
 
@@ -90,8 +94,7 @@ async def test_the_relay_that_leads_notes_what_is_due_and_workers_do_it(
 ) -> None:
     monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.05)
     spine.settings = msgspec.structs.replace(spine.settings, relay_sweep=0.05)
-    last = ticks.Tick("sweep", datetime.now(UTC) - timedelta(minutes=20), None)
-    await ticks.note(spine.connection, [last])
+    await passed_over(spine, "sweep", datetime.now(UTC) - timedelta(minutes=20))
     await spine.accept()
     await spine.drain()
     await spine.rows("update tasks set ended_at = now() - interval '30 days' returning id")
@@ -109,10 +112,65 @@ async def test_every_line_of_the_table_can_be_noted_and_is_called_like_no_other(
     assert sorted(set(names)) == sorted(names)
     await schedule.note_due(spine.connection, SCHEDULES, NIGHT)
     noted = await schedule.note_due(spine.connection, SCHEDULES, NIGHT + timedelta(days=1, minutes=47))
-    assert set(noted) == {kind.type for kind in (SweepDue, RetentionDue, StorageCheckDue)}
+    assert set(noted) == set(names)
     await spine.drain()
     states = await spine.rows("select actor, state from tasks order by actor")
     assert states == [("upkeep.check_storage", "done"), ("upkeep.prune", "done"), ("upkeep.sweep", "done")]
+
+
+async def test_a_clock_that_was_wrong_for_a_while_neither_stops_a_schedule_nor_repeats_a_tick(spine: Spine) -> None:
+    for missed in ("each", "last", "none"):
+        await spine.rows("delete from schedule_ticks returning 1")
+        line = nightly(missed)  # type: ignore[arg-type]
+        await note(spine, line, NIGHT)
+        await note(spine, line, NIGHT + timedelta(days=2, seconds=1))
+        ahead = len(await appended(spine))
+        assert await note(spine, line, NIGHT + timedelta(hours=1)) == 0, "set back: it has had this tick"
+        assert await note(spine, line, NIGHT + timedelta(days=2, hours=1)) == 0
+        assert await note(spine, line, NIGHT + timedelta(days=3)) == 1, "it goes on"
+        assert len(await appended(spine)) == ahead + 1
+
+
+async def test_a_tick_in_the_far_future_does_not_stop_a_schedule(spine: Spine) -> None:
+    await note(spine, nightly(), NIGHT)
+    await note(spine, nightly(), NIGHT + timedelta(days=400))
+    assert await note(spine, nightly(), NIGHT + timedelta(days=1)) == 1
+
+
+async def test_of_two_relays_as_processes_one_notes_a_tick_and_the_other_does_not_note_it_again(
+    spine: Spine, tmp_path: Path
+) -> None:
+    """A leader looks at the schedules before its first step, so what it expands says that it has looked."""
+    await passed_over(spine, "retention", datetime.now(UTC) - timedelta(days=3))
+    with contextlib.ExitStack() as stack:
+        relays = []
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+            relays.append(stack.enter_context(relay_process(spine, tmp_path / name)))
+        await until(partial(expands, spine), seconds=60)
+        leader = next(process for process, log in relays if b"this relay leads" in log.read_bytes())
+        leader.kill()
+        leader.wait()
+        await until(partial(expands, spine), seconds=60)
+    query = "select subject from events where organization_id = 'org_system' order by 1"
+    subjects = [row[0] for row in await spine.rows(query)]
+    assert len([subject for subject in subjects if subject.startswith("retention@")]) == 1
+    assert len(set(subjects)) == len(subjects)
+
+
+async def expands(spine: Spine) -> bool:
+    """Whether some relay leads: it turns an event into its task."""
+    generation_id = await spine.accept()
+    for _ in range(20):
+        if await spine.rows("select 1 from tasks where subject = :id", id=generation_id):
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def passed_over(spine: Spine, name: str, at: datetime) -> None:
+    """As if a relay had noted this tick at its time, and none since."""
+    await ticks.note(spine.connection, [Tick(schedule=name, at=at, following=at, event=None)])
 
 
 async def _is(value: bool) -> bool:

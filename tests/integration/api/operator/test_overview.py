@@ -1,11 +1,12 @@
 """The operator's first page."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from domain.tasks import claims
 from runtime import clock
 from tests.integration.api.operator.conftest import RENDER, rows, words
+from workers import schedule
 
 
 async def test_an_installation_without_work_says_so(operator):
@@ -88,6 +89,20 @@ async def test_events_that_were_set_aside_say_why(operator):
     assert "1 set aside" in page
     assert "generation.accepted" in page
     assert "no <such> function" in page
+
+
+async def test_schedules_say_what_became_of_their_last_tick_and_when_the_next_one_comes(operator):
+    connection = operator.spine.connection
+    for day in (1, 2):
+        await schedule.note_due(connection, schedule.SCHEDULES, datetime(2026, 11, day, 3, 31, tzinfo=UTC))
+    table = rows(await operator.page("/"))
+    retention = "retention 2 November 2026, 03:30:00.000 {} 3 November 2026, 03:30:00.000"
+    assert retention.format("waits for the relay") in table
+    await operator.spine.drain()
+    table = rows(await operator.page("/"))
+    assert retention.format("done") in table
+    missed = "storage_check 2 November 2026, 03:17:00.000 passed over 2 November 2026, 04:17:00.000"
+    assert missed in table
 
 
 async def test_no_growing_table_is_read_from_end_to_end(operator):

@@ -138,7 +138,7 @@ async def test_nought_days_are_for_ever(ledger: Ledger, settings: Settings) -> N
 async def test_of_old_ticks_the_last_one_is_remembered(ledger: Ledger, settings: Settings) -> None:
     for day in (1, 2, 3):
         tick = clock.machine() - timedelta(days=100 - day)
-        await write(ledger, "schedule_ticks", schedule="retention", tick=tick, noted_at=tick)
+        await write(ledger, "schedule_ticks", schedule="retention", tick=tick, next_tick=tick, noted_at=tick)
     await retention.prune("retention@now", system=ledger.system, settings=settings)
     [tick] = await left(ledger, "schedule_ticks", "tick")
     assert tick == await ledger.value("select max(tick) from schedule_ticks")
