@@ -58,8 +58,8 @@ class _Endpoints(msgspec.Struct):
 
 
 class Load:
-    """From `start` to `stop`. `patience`: seconds for which a request that failed is sent again under the same key; 0:
-    nothing is mended.
+    """From `start` to `stop`. `patience`: seconds from the first try on in which a request that failed is sent again
+    under the same key; 0: nothing is mended.
     """
 
     def __init__(self, base_url: str, tenants: Sequence[Tenant], *, rate: float, patience: float = 0.0) -> None:
@@ -127,8 +127,8 @@ class Load:
         """The id of a generation that was made."""
         key = f"deploys-{next(self._numbers)}"
         tries = list[Try]()
-        content = b""
-        while not tries or (tries[-1].failed and self.seconds - due < self._patience):
+        content, began = b"", self.seconds
+        while not tries or (tries[-1].failed and self.seconds - began < self._patience):
             if tries:
                 await asyncio.sleep(PAUSE)
             tried, content = await _try(mine, what, key, endpoint, latest)

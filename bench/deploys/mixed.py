@@ -18,7 +18,7 @@ from cli.installation import Installation
 GAP: Final = 10.0
 """Seconds between two blows, on average."""
 PATIENCE: Final = 5.0
-"""Seconds for which a customer sends a request again."""
+"""Seconds in which a customer sends a request again."""
 BLOWS: Final = {
     "replace api": 2,
     "replace relay": 2,

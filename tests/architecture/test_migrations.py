@@ -7,7 +7,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations import functions
+from migrations import compatibility, functions
 from scripts import migrations
 from tests.architecture.source import ROOT
 
@@ -25,6 +25,11 @@ def history() -> list[str]:
 
 def test_revisions_are_numbered_in_one_line():
     assert history() == [f"{number:04}" for number in range(1, len(history()) + 1)]
+
+
+def test_the_oldest_code_that_still_runs_is_named_by_a_revision():
+    assert compatibility.OLDEST in history()
+    assert compatibility.head() == history()[-1]
 
 
 def test_no_revision_would_harm_a_database_in_use():
