@@ -1,5 +1,6 @@
 """Every refusal and every fault as `application/problem+json` (RFC 9457). The one table from kind to HTTP status."""
 
+import errno
 from typing import Any, Final
 
 import asyncpg
@@ -47,6 +48,7 @@ CHALLENGE: Final = 'Bearer realm="atelier"'
 RETRY_AFTER: Final = 1
 MOST_FIELDS: Final = 50
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _WRONG_VALUE: Final = ("22", "23502", "23503", "23514")
 _TAKEN: Final = "23505"
 
@@ -117,7 +119,7 @@ def of_fault(error: BaseException) -> DomainError:
     told: DomainError = errors.InternalError()
     if isinstance(error, PoolTimeout):
         told = errors.Overloaded(retry_after=RETRY_AFTER)
-    elif isinstance(error, StorageUnavailableError):
+    elif isinstance(error, StorageUnavailableError) or getattr(error, "errno", None) in _FULL:
         told = errors.StorageUnavailable(retry_after=RETRY_AFTER)
     elif state in database_faults.CONTENDED | database_faults.BUSY:
         told = errors.Contended(retry_after=RETRY_AFTER)

@@ -91,7 +91,8 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Insta
             if installation is None:  # a life that was killed has left its file: nothing of it is true any more
                 contract.remove(settings.data_dir)
             else:
-                installation.publish()
+                with contextlib.suppress(OSError):  # a full disk must not end the care for processes; it is told later
+                    installation.publish()
 
         settings = msgspec.structs.replace(
             settings,

@@ -68,10 +68,19 @@ async def render(
         return _unreachable(error)
     except template_engine.RenderRefusedError as error:
         return Fail(error.code, error.detail)
-    except template_engine.RenderCrashedError as error:
-        return Retry(str(error))
+    except (template_engine.RenderCrashedError, OSError) as error:
+        return await _broken(error, settings)
     except StorageUnavailableError as error:
         return Snooze(clock.machine() + _OUTAGE.pause(), f"the store is away: {error}")
+
+
+async def _broken(error: Exception, settings: Settings) -> Outcome:
+    """Whatever breaks while the disk is full, a child without a word too, breaks for that."""
+    if await asyncio.to_thread(outage.is_full, scratch(settings)):
+        return Snooze(clock.machine() + _OUTAGE.pause(), "no space is left to draw on")
+    if isinstance(error, OSError):
+        raise error
+    return Retry(str(error))
 
 
 def scratch(settings: Settings) -> Path:

@@ -1,8 +1,11 @@
-"""A store that takes nothing: no image is drawn in vain while it is away."""
+"""A store that takes nothing, a disk that is full: no image is drawn in vain meanwhile, and nobody's try is counted."""
 
+import errno
+import tempfile
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 from storage.base import ObjectStore
@@ -11,7 +14,20 @@ from storage.errors import StorageUnavailableError
 SHORTEST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 
+_PROBE: Final = bytes(256 * 1024)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 _Put = TypeVar("_Put")
+
+
+def is_full(folder: Path) -> bool:
+    """Whether a file of some size can't be written there now, for want of space. Blocks."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(_PROBE)
+    except OSError as error:
+        return error.errno in _FULL
+    return False
 
 
 class Outage:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 
+from bench.faults import disk
 from domain.generations import batches, engines, pictures, results
 from domain.generations.engines import outage
 from domain.generations.engines import template as template_engine
@@ -263,3 +264,20 @@ async def test_the_pause_grows_while_the_store_is_away(monkeypatch):
     assert pauses == [5, 20, 60]
     await seen.watch(put(None))
     assert seen.pause().total_seconds() == 5
+
+
+async def test_on_a_full_disk_an_image_waits_counts_as_no_try_and_is_drawn_when_there_is_room(
+    settings, system, organization
+):
+    with disk.mounted(settings.data_dir, lambda: 0) as full:
+        if "of its own" not in full.how:
+            pytest.skip("only root may mount a file system")
+        async with outbound.Outbound(outbound.Policy()) as client:
+            studio = Studio(settings, system, organization, client)
+            await studio.renderers.warm()
+            full.fill()
+            assert isinstance(await studio.render(studio.plan()), Snooze)
+            assert isinstance(await studio.render(studio.plan()), Snooze)  # its child was replaced, or could not be
+            full.clear()
+            assert isinstance(await studio.render(studio.plan()), Done)
+            await studio.renderers.close()
