@@ -156,9 +156,12 @@ class Nemesis:
         held = await self._busy(pid) if blow.target.startswith("worker") else {}
         self._signal(blow.name, pid, signal.SIGSTOP)
         await asyncio.sleep(self._lease + 2)
+        if held:
+            with contextlib.suppress(TimeoutError):  # PostgreSQL may wait for the very backend that is frozen
+                async with asyncio.timeout(BRIEF):
+                    now = await self._observed.tokens(held)
+                    self._journal.write(Woken(at=time.time(), blow=blow.name, pid=pid, held=held, now=now))
         if pid:
-            now = await self._observed.tokens(held)
-            self._journal.write(Woken(at=time.time(), blow=blow.name, pid=pid, held=held, now=now))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
