@@ -1,6 +1,6 @@
 """What handlers may ask for by name: `resources`, `caller`, `tx`, `once`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,8 @@ from runtime.wakeups import Hub, Nudge
 from storage.addresses import ObjectUrls
 from storage.base import ObjectStore
 
+CheckSchema = Callable[[], Awaitable[None]]
+"""Raises when the database is not for this release any more."""
 READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -44,6 +46,7 @@ class Resources:
     system: SystemDatabase | None = None
     draining: Draining = field(default_factory=Draining)
     heartbeat: float = 15.0
+    check_schema: CheckSchema | None = None
 
 
 def resources_of(request: Request) -> Resources:

@@ -46,10 +46,11 @@ async def live() -> Health:
 
 @get("/ready", security=[], summary="May it be sent requests")
 async def ready(resources: NamedDependency[Resources]) -> Response[Health]:
-    """503 while it stops, and while its database is away."""
+    """503 while it stops, while its database is away, and when that is not for this release any more."""
     if resources.draining.begun:
         return _answer(Health("draining"))
-    return _answer(Health((await _examine(resources, "database")).status))
+    parts = await asyncio.gather(*(_examine(resources, name) for name, (needed, _) in CHECKS.items() if needed))
+    return _answer(Health("ok" if all(part.status == "ok" for part in parts) else "failing"))
 
 
 @get("/detailed", security=[], summary="How is each part")
@@ -65,6 +66,11 @@ async def _database(resources: Resources) -> None:
     await resources.database.call("select 1")
 
 
+async def _schema(resources: Resources) -> None:
+    if resources.check_schema is not None:
+        await resources.check_schema()
+
+
 async def _storage(resources: Resources) -> None:
     await resources.store.check()
 
@@ -78,6 +84,7 @@ async def _redis(resources: Resources) -> None:
 
 CHECKS: Final[dict[str, tuple[bool, Callable[[Resources], Awaitable[None]]]]] = {
     "database": (True, _database),
+    "schema": (True, _schema),
     "storage": (False, _storage),
     "redis": (False, _redis),
 }

@@ -13,7 +13,7 @@ import uvloop
 from litestar.types import ASGIApp
 
 from api.app import create_app
-from api.dependencies import Resources
+from api.dependencies import CheckSchema, Resources
 from api.operator.app import create_operator_app
 from domain.files import inspection
 from domain.generations.backpressure import Backpressure
@@ -75,18 +75,18 @@ class _Server(uvicorn.Server):
         return len(self.server_state.connections)
 
 
-def run(settings: Settings) -> Ending:
+def run(settings: Settings, check_schema: CheckSchema) -> Ending:
     """Until SIGTERM or SIGINT, or until the watchdog finds something. Raises WrongRoleError, KeyringError."""
     logs.configure(settings, "api")
     metrics.configure("api")
     tracing.configure(settings, "atelier-api")
     failpoints.configure(settings.failpoints, settings.failpoints_dir, "api")
-    ending = uvloop.run(serve(settings))
+    ending = uvloop.run(serve(settings, check_schema))
     tracing.shutdown()
     return ending
 
 
-async def serve(settings: Settings) -> Ending:
+async def serve(settings: Settings, check_schema: CheckSchema) -> Ending:
     """Returns when every request that had come is answered.
 
     Listens on the sockets that were handed over (`runtime/activation.py`: the API's, then the operator's), else on the
@@ -98,7 +98,7 @@ async def serve(settings: Settings) -> Ending:
         bind(settings.host, settings.port),
         bind(settings.host, settings.operator_port),
     ]
-    async with open_resources(settings) as resources:
+    async with open_resources(settings, check_schema) as resources:
         await serve_on(public, operator, resources, stopping)
     return watchdog.ending
 
@@ -127,7 +127,7 @@ async def serve_on(
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings, check_schema: CheckSchema | None = None) -> AsyncIterator[Resources]:
     """Raises WrongRoleError, KeyringError."""
     async with contextlib.AsyncExitStack() as cleanup:
         database = Database(settings.database_url, size=settings.database_pool_size, name="atelier-api")
@@ -163,6 +163,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             hub=hub,
             inspectors=inspectors,
             scratch=scratch,
+            check_schema=check_schema,
         )
 
 

@@ -1,7 +1,11 @@
 """Health, on both ports."""
 
+import functools
+
+import asyncpg
 import msgspec
 
+from migrations import compatibility
 from runtime.settings import Secret
 from storage.memory import MemoryStore
 from tests.integration.conftest import serving
@@ -26,7 +30,7 @@ async def test_it_is_there_lives_and_is_ready(api):
 async def test_each_part_is_named_and_nothing_of_where_it_is(api):
     for base in ("", api.operator_url):
         status, told = await asked(api, f"{base}/health/detailed")
-        assert (status, told["status"], set(told["parts"])) == (200, "ok", {"database", "storage", "redis"})
+        assert (status, told["status"], set(told["parts"])) == (200, "ok", {"database", "schema", "storage", "redis"})
         assert "/dev" not in str(told)
         assert "postgres" not in str(told)
 
@@ -39,6 +43,7 @@ async def test_a_part_that_is_only_missed_makes_nothing_unready(settings):
     assert (status, told["status"]) == (200, "ok")
     assert {name: part["status"] for name, part in told["parts"].items()} == {
         "database": "ok",
+        "schema": "ok",
         "storage": "failing",
         "redis": "failing",
     }
@@ -51,6 +56,19 @@ async def test_without_its_database_it_lives_and_is_not_ready(api, database_name
     assert await asked(api, "/health/ready") == (503, {"status": "failing"})
     status, told = await asked(api, "/health/detailed")
     assert (status, told["parts"]["database"]["status"]) == (503, "failing")
+
+
+async def test_one_whose_database_was_made_for_later_releases_is_not_ready(settings):
+    check = functools.partial(compatibility.check, settings.database_system_url)
+    async with serving(settings, check_schema=check) as api:
+        assert await asked(api, "/health/ready") == (200, {"status": "ok"})
+        owner = await asyncpg.connect(settings.database_owner_url)
+        await owner.execute("""comment on table alembic_version is '{"oldest": "9999"}'""")
+        await owner.close()
+        assert await asked(api, "/health/ready") == (503, {"status": "failing"})
+        assert await asked(api, "/health/live") == (200, {"status": "ok"})
+        status, told = await asked(api, "/health/detailed")
+    assert (status, told["parts"]["schema"]["status"], told["parts"]["database"]["status"]) == (503, "failing", "ok")
 
 
 async def test_a_process_on_its_way_out_is_not_ready(api):
