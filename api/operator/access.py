@@ -2,7 +2,9 @@
 
 A browser brings it once, as `?token=…`. It is given a cookie for it and sent on to the same address without the token,
 which so stays in no address bar, no history and no referrer. The cookie is not the token but made from it, as a browser
-sends cookies to every port of a host; and it opens pages only: nothing can be changed with it.
+sends cookies to every port of a host; and it opens pages only: nothing can be changed with it. What a page's button
+does takes the token once more, or the ticket for some minutes that the answer to such a request carries in its forms.
+A page that is merely opened has no ticket: neither a cookie that got elsewhere nor a forged request changes anything.
 """
 
 import hashlib
@@ -17,9 +19,14 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from domain.api_keys.errors import KeyInvalid, KeyMissing
+from runtime import clock
 
 PARAMETER: Final = "token"
 _READS: Final = frozenset({"GET", "HEAD"})
+
+TICKET: Final = "ticket"
+TICKET_SECONDS: Final = 900
+_SAME: Final = frozenset({"same-origin", "none"})
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -53,6 +60,36 @@ async def exchange(request: Request[Any, Any, Any]) -> Redirect | None:
         cookies=[cookie],
         headers={"cache-control": "no-store", "referrer-policy": "no-referrer"},
     )
+
+
+async def may_decide(request: Request[Any, Any, Any]) -> bool:
+    """Whether a form was sent with the token or a ticket. Raises KeyMissing for one from another site (Fetch Metadata),
+    KeyInvalid for a wrong token.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in _SAME:
+        raise KeyMissing("this was sent from another site")
+    form, token = await request.form(), _token(request)
+    if given := str(form.get(PARAMETER, "")).strip():
+        if not token or not hmac.compare_digest(given.encode(), token.encode()):
+            raise KeyInvalid("this is not the operator's token")
+        return True
+    return _is_good(token, str(form.get(TICKET, "")))
+
+
+def ticket(connection: Connection) -> str:
+    """For the forms of a page that answers somebody who has just shown that he may decide."""
+    return _ticket(_token(connection), int(clock.machine().timestamp()) + TICKET_SECONDS)
+
+
+def _is_good(token: str, given: str) -> bool:
+    until, _, _ = given.partition(".")
+    if not token or not (until.isascii() and until.isdecimal()) or int(until) < clock.machine().timestamp():
+        return False
+    return hmac.compare_digest(given.encode(), _ticket(token, int(until)).encode())
+
+
+def _ticket(token: str, until: int) -> str:
+    return f"{until}.{hmac.new(token.encode(), f'decide until {until}'.encode(), hashlib.sha256).hexdigest()}"
 
 
 def here(connection: Connection) -> str:

@@ -5,7 +5,7 @@ from litestar.datastructures import State
 
 from api import documentation, health, problems
 from api.dependencies import PROVIDERS, Resources
-from api.operator import dead_letters, routes
+from api.operator import dead_letters, letter_pages, routes
 from api.requests import Request
 from runtime.telemetry import metrics
 
@@ -19,7 +19,15 @@ async def show_metrics() -> Response[bytes]:
 
 def create_operator_app(resources: Resources) -> Litestar:
     return Litestar(
-        route_handlers=[show_metrics, health.router, routes.plain, routes.pages, dead_letters.router],
+        route_handlers=[
+            show_metrics,
+            health.router,
+            routes.plain,
+            routes.pages,
+            letter_pages.looking,
+            letter_pages.deciding,
+            dead_letters.router,
+        ],
         dependencies={"resources": PROVIDERS["resources"]},
         exception_handlers=problems.HANDLERS,
         request_class=Request,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar.params import QueryParameter
 
@@ -26,7 +26,7 @@ async def provide_filter(
     queue: Annotated[str, QueryParameter(max_length=200, description="Only tasks of this queue.")] = "",
     actor: Annotated[str, QueryParameter(max_length=200, description="Only tasks of this actor.")] = "",
     organization_id: Annotated[str, QueryParameter(max_length=200, description="Only tasks of this one.")] = "",
-    cause: Annotated[Cause | None, QueryParameter(description="What they died of.")] = None,
+    cause: Annotated[Cause | Literal[""], QueryParameter(description="What they died of.")] = "",
     reason: Annotated[str, QueryParameter(max_length=200, description="Stands in one of their failures.")] = "",
     died_after: Annotated[datetime | None, QueryParameter(description="UTC, unless it says otherwise.")] = None,
     died_before: Annotated[datetime | None, QueryParameter(description="UTC, unless it says otherwise.")] = None,
@@ -35,7 +35,7 @@ async def provide_filter(
         queue=queue or None,
         actor=actor or None,
         organization_id=organization_id or None,
-        cause=cause,
+        cause=cause or None,
         reason=reason or None,
         died_after=_utc(died_after),
         died_before=_utc(died_before),

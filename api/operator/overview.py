@@ -7,10 +7,13 @@ import msgspec
 from sqlalchemy import CTE, Select, func, select, text, union_all
 
 from domain.accounts.models import OrganizationRow
+from domain.dead_letters import letters
+from domain.dead_letters.letters import Filter, Letter
 from domain.events import feed
 from domain.events.models import EventRow, FeedEntry, PendingEvent
 from domain.generations.events import GenerationAccepted
 from domain.generations.models import GenerationRow
+from domain.pages import PageRequest
 from domain.tasks import dead_letters
 from domain.tasks.dead_letters import SetAside
 from domain.tasks.models import TaskRow
@@ -55,24 +58,6 @@ class Events(msgspec.Struct, frozen=True):
     oldest_seconds: float
 
 
-class Dead(msgspec.Struct, frozen=True):
-    """`trail` is the generation that it came from, where there is one."""
-
-    id: int
-    actor: str
-    subject: str
-    attempts: int
-    deaths: int
-    failures: list[dict[str, Any]]
-    ended_at: datetime
-    organization_name: str
-    correlation_id: str
-
-    @property
-    def trail(self) -> str | None:
-        return self.correlation_id if self.correlation_id.startswith("gen_") else None
-
-
 class Recent(msgspec.Struct, frozen=True):
     id: str
     status: str
@@ -93,7 +78,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     queues: list[Queue]
     events: Events
-    dead: list[Dead]
+    dead: list[Letter]
     set_aside: list[SetAside]
     schedules: list[Latest]
     generations: list[Recent]
@@ -106,7 +91,7 @@ async def read(tx: SystemTransaction) -> Overview:
         at=clock.machine(),
         queues=[Queue(**row_dict(row)) for row in ledger],
         events=Events(**row_dict((await tx.execute(_EVENTS, {"cap": COUNT_CAP})).one())),
-        dead=[Dead(*row) for row in await tx.execute(_dead())],
+        dead=(await letters.page(tx, Filter(), PageRequest(STUCK))).items,
         set_aside=await dead_letters.set_aside(tx, limit=STUCK),
         schedules=await ticks.latest(tx),
         generations=[Recent(*row) for row in await tx.execute(_recent())],
@@ -127,22 +112,6 @@ def _queues_with(state: str) -> CTE:
     queues = first.cte(f"queues_{state}", recursive=True)
     following = select(func.min(TaskRow.queue)).where(TaskRow.state == state, TaskRow.queue > queues.c.queue)
     return queues.union_all(select(following.scalar_subquery()).where(queues.c.queue.is_not(None)))
-
-
-def _dead() -> Select[*tuple[Any, ...]]:
-    """Newest first. Ordered by an expression, or PostgreSQL would look for the few dead along the ids of all tasks."""
-    newest = select(TaskRow.id).where(TaskRow.state == "dead").order_by((TaskRow.id + 0).desc()).limit(STUCK).subquery()
-    told = (EventRow.organization_id == TaskRow.organization_id) & (EventRow.id == TaskRow.event_id)
-    return (
-        select(
-            TaskRow.id, TaskRow.actor, TaskRow.subject, TaskRow.attempts, TaskRow.deaths, TaskRow.failures,
-            TaskRow.ended_at, OrganizationRow.name, EventRow.correlation_id,
-        )
-        .join(newest, newest.c.id == TaskRow.id)
-        .join(EventRow, told)
-        .join(OrganizationRow, OrganizationRow.organization_id == TaskRow.organization_id)
-        .order_by(TaskRow.id.desc())
-    )  # fmt: skip
 
 
 def _recent() -> Select[*tuple[Any, ...]]:

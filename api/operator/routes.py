@@ -87,7 +87,7 @@ def _refused(request: Request[Any, Any, Any], refusal: DomainError) -> Response[
     return rendering.page(settings, name, context, status=status, headers=problems.headers(refusal))
 
 
-_HANDLERS: Final[ExceptionHandlersMap] = {DomainError: _refused}
+HANDLERS: Final[ExceptionHandlersMap] = {DomainError: _refused}
 
 plain = Router("/", route_handlers=[style, icon], include_in_schema=False)
 pages = Router(
@@ -97,5 +97,5 @@ pages = Router(
     before_request=access.exchange,
     include_in_schema=False,
     dependencies={"snapshot": Provide(snapshots.provide_snapshot)},
-    exception_handlers=_HANDLERS,
+    exception_handlers=HANDLERS,
 )
