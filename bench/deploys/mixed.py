@@ -17,8 +17,8 @@ from cli.installation import Installation
 
 GAP: Final = 10.0
 """Seconds between two blows, on average."""
-PATIENCE: Final = 5.0
-"""Seconds in which a customer sends a request again."""
+PATIENCE: Final = 15.0
+"""Seconds in which a customer sends a request again: more than one try may take."""
 BLOWS: Final = {
     "replace api": 2,
     "replace relay": 2,
@@ -39,7 +39,7 @@ BLOWS: Final = {
 async def carry_out(stage: Stage, *, minutes: float, seed: int, tell: Tell) -> Counter[str]:
     """What fell."""
     fallen = Counter[str]()
-    for at, blow in _plan(seed, minutes * 60):
+    for at, blow in plan(seed, minutes * 60):
         await asyncio.sleep(max(0.0, at - stage.load.seconds))
         tell(blow)
         fallen[blow] += 1
@@ -54,7 +54,7 @@ def table(blows: Counter[str]) -> Iterator[str]:
         yield f"  {name:<30}{count:>6}"
 
 
-def _plan(seed: int, seconds: float) -> Iterator[tuple[float, str]]:
+def plan(seed: int, seconds: float) -> Iterator[tuple[float, str]]:
     """When and what. The last few seconds are left alone."""
     drawing = random.Random(seed)
     names = drawing.sample(list(BLOWS), len(BLOWS))

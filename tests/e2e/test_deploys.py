@@ -31,7 +31,7 @@ def test_while_the_next_release_takes_the_place_of_this_one_no_request_fails_and
         "bench.deploys",
         "--rolls=0",
         "--requests=1",
-        "--rate=15",
+        "--rate=10",
         "--dispatched-timeout=2",
     )
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
