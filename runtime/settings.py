@@ -119,7 +119,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     idempotency_retention_hours: int = 72
     """How long the answer to an Idempotency-Key is kept, to be given again."""
     delivery_retention_days: int = 30
-    """How long deliveries that have ended, with their attempts, and mails are kept. 0: for ever."""
+    """How long deliveries that have ended are kept. 0: for ever."""
+    attempt_retention_days: int = 30
+    """How long attempts at deliveries, with what receivers answered, are kept: at most as long as the delivery. 0: as
+    long as that."""
+    notification_retention_days: int = 30
+    """How long mails that were sent or refused are kept. 0: for ever."""
     event_retention_days: int = 90
     """How long events are kept, in `GET /v1/events` and for `Last-Event-ID`. 0: for ever."""
     image_workers: int = 0

@@ -23,6 +23,7 @@ PRUNED = metrics.counter("atelier_pruned_rows_total", "Rows that were deleted be
 _TASKS = "select prune_tasks($1, $2)"
 _KEYS = "select prune_idempotency_keys($1, $2)"
 _DELIVERIES = "select prune_deliveries($1, $2)"
+_ATTEMPTS = "select prune_attempts($1, $2)"
 _NOTIFICATIONS = "select prune_notifications($1, $2)"
 _LOG = "select * from prune_log($1, $2, $3)"
 _TICKS = "select prune_ticks($1)"
@@ -46,13 +47,16 @@ async def sweep(plan: str, *, system: SystemDatabase, settings: Settings) -> Out
 
 
 async def prune(plan: str, *, system: SystemDatabase, settings: Settings) -> Outcome:
-    """Deliveries and mails first: an event that they speak of stays."""
+    """Deliveries first: an event that they speak of stays."""
     now = clock.machine()
     counts = {}
-    if days := settings.delivery_retention_days:
-        before = now - timedelta(days=days)
-        counts["deliveries"] = await _prune(system, _DELIVERIES, ids.earliest("dlv", before))
-        counts["notifications"] = await _prune(system, _NOTIFICATIONS, ids.earliest("ntf", before))
+    for table, statement, prefix, days in (
+        ("deliveries", _DELIVERIES, "dlv", settings.delivery_retention_days),
+        ("delivery_attempts", _ATTEMPTS, "att", settings.attempt_retention_days),
+        ("notifications", _NOTIFICATIONS, "ntf", settings.notification_retention_days),
+    ):
+        if days:
+            counts[table] = await _prune(system, statement, ids.earliest(prefix, now - timedelta(days=days)))
     failpoints.hit("upkeep.before_log")
     if days := settings.event_retention_days:
         counts["events"] = await _prune_log(system, now - timedelta(days=days))

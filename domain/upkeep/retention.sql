@@ -63,6 +63,28 @@ end
 $$;
 grant execute on function prune_deliveries to atelier_system;
 
+-- Attempts whose delivery is kept for longer.
+create or replace function prune_attempts(p_before_id text, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    delete from delivery_attempts a where a.ctid = any (array(
+        select x.place
+        from organizations o cross join lateral (
+            select t.ctid as place from delivery_attempts t
+            where t.organization_id = o.organization_id and t.id < p_before_id
+            order by t.id limit p_limit
+            for update skip locked
+        ) x
+        limit p_limit
+    ));
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+grant execute on function prune_attempts to atelier_system;
+
 create or replace function prune_notifications(p_before_id text, p_limit integer) returns integer
 language plpgsql as $$
 declare

@@ -201,7 +201,7 @@ async def test_each_batch_of_what_is_deleted(watch: Watch) -> None:
     batch, soon = 100, clock.machine() + timedelta(days=1)
     for statement in ("prune_tasks", "prune_idempotency_keys"):
         assert_read(await watch.reads(watch.system.call(f"select {statement}($1, $2)", soon, batch)), 10 * batch)
-    for statement, prefix in (("prune_deliveries", "dlv"), ("prune_notifications", "ntf")):
+    for statement, prefix in (("prune_attempts", "att"), ("prune_deliveries", "dlv"), ("prune_notifications", "ntf")):
         bound = ids.earliest(prefix, soon)
         assert_read(await watch.reads(watch.system.call(f"select {statement}($1, $2)", bound, batch)), 20 * batch)
     page = watch.system.call("select * from prune_log($1, 0, $2)", soon, batch)

@@ -91,9 +91,19 @@ async def test_old_deliveries_go_with_their_attempts_and_pending_ones_stay(ledge
     for number in range(7):
         await delivery(ledger, number, status="failed" if number % 2 else "delivered")
     waiting = await delivery(ledger, 8, status="pending")
-    await retention.prune("retention@now", system=ledger.system, settings=settings)
+    as_long = msgspec.structs.replace(settings, attempt_retention_days=0)
+    await retention.prune("retention@now", system=ledger.system, settings=as_long)
     assert await left(ledger, "deliveries") == [waiting]
     assert await left(ledger, "delivery_attempts", "delivery_id") == [waiting]
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_attempts_may_go_before_their_deliveries(ledger: Ledger, settings: Settings) -> None:
+    kept = [await delivery(ledger, number) for number in range(5)]
+    longer = msgspec.structs.replace(settings, delivery_retention_days=365)
+    await retention.prune("retention@now", system=ledger.system, settings=longer)
+    assert await left(ledger, "deliveries") == kept
+    assert await left(ledger, "delivery_attempts") == []
 
 
 async def test_old_mails_go(ledger: Ledger, settings: Settings) -> None:
