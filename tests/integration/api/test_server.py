@@ -33,7 +33,7 @@ class Running:
 
     async def gone(self) -> str:
         """How it ended, in the words of its supervisor, which then starts it again."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not self.said:
                 await asyncio.sleep(0.02)
         return self.said[0]

@@ -94,7 +94,7 @@ async def test_a_crash_loop_is_called_one_in_a_line_with_the_last_thing_that_was
     async def at_once() -> bool:
         return True
 
-    command = ("sh", "-c", "echo the disk is full; exit 3")
+    command = ("sh", "-c", "sleep 0.2; echo the disk is full; exit 3")
     await supervisor.start(make("short", argv=command, ready=at_once, restart=Restart(first=0.01, longest=0.01)))
     await eventually(lambda: len(lines) >= 4)
     log = tmp_path / "short.log"

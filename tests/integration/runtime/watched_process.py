@@ -32,8 +32,10 @@ def block_in_a_log_that_nobody_reads() -> None:
         logs.logger(__name__).error("on and on", reading=reading)
 
 
-def grow() -> None:
-    held.extend(b"x" * (1 << 20) for _ in range(300))
+async def grow() -> None:
+    for _ in range(300):
+        held.append(b"x" * (1 << 20))
+        await asyncio.sleep(0)
 
 
 def lose_a_part(watchdog: Watchdog) -> None:
@@ -42,7 +44,7 @@ def lose_a_part(watchdog: Watchdog) -> None:
     watchdog.watch_for(lambda: None if thread.is_alive() else "a thread has died")
 
 
-WRONGS = {each.__name__: each for each in (block, keep_the_interpreter, block_in_a_log_that_nobody_reads, grow)}
+WRONGS = {each.__name__: each for each in (block, keep_the_interpreter, block_in_a_log_that_nobody_reads)}
 
 
 async def main(behaviour: str) -> int:
@@ -55,6 +57,8 @@ async def main(behaviour: str) -> int:
     print("turning", flush=True)
     if behaviour == "lose_a_part":
         lose_a_part(watchdog)
+    elif behaviour == "grow":
+        await grow()
     elif behaviour in WRONGS:
         WRONGS[behaviour]()
     elif behaviour == "never_end":

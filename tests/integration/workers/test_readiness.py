@@ -1,5 +1,7 @@
 """What workers and relays answer when they are asked whether they can do their work."""
 
+import re
+
 import asyncpg
 import msgspec
 import psutil
@@ -11,6 +13,8 @@ from runtime.settings import Secret
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 from workers import readiness, relay
+
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ async def test_a_worker_is_ready_when_it_can_claim_render_and_reach_the_broker(
 async def test_a_worker_whose_render_children_are_gone_is_not_ready(spine: Spine, renderers: ChildPool) -> None:
     await renderers.warm()
     for child in psutil.Process().children():
-        if child.cmdline()[-1].endswith("runtime/child.py"):
+        if re.search(r"runtime[./]child", " ".join(child.cmdline())):
             child.kill()
             child.wait()
     said = await readiness.hindrance(spine.executor, build_broker(spine.settings), renderers)
@@ -56,11 +60,11 @@ async def test_without_the_database_neither_is_ready(
     monkeypatch.setattr(relay, "FROZEN_SECONDS", 1.0)
     async with running(spine, Recording()) as leading, running(spine, Recording()) as standby:
         for each in (leading, standby):
-            await until(lambda each=each: _is(each, None))
+            await until(lambda each=each: _is(each, None), seconds=PATIENCE)
         assert leading.leading != standby.leading, "who stands by is ready too"
         await close_database(admin, database_name)
         for each in (leading, standby):
-            await until(lambda each=each: _is(each, "it does not reach the database"))
+            await until(lambda each=each: _is(each, "it does not reach the database"), seconds=PATIENCE)
         said = await readiness.hindrance(spine.executor, Recording(), None)
         assert said is not None
         assert said.startswith("nothing can be claimed: ")

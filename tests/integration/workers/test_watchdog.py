@@ -51,7 +51,7 @@ async def test_a_relay_whose_loop_is_blocked_ends_and_a_standby_does_its_work(sp
     assert "the event loop relay has stood still for 3 s" in (tmp_path / "process.log").read_text()
     broker = Recording()
     async with running(spine, broker):
-        await until(lambda: _true(bool(broker.sent)))
+        await until(lambda: _true(bool(broker.sent)), seconds=PATIENCE)
 
 
 async def test_a_worker_whose_loop_is_blocked_ends_and_its_task_is_done_by_another(
