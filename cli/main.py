@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cli.readiness import DatabaseAwayError
+from cli.readiness import LOST, DatabaseAwayError
 from domain.errors import DomainError
 from migrations.compatibility import IncompatibleDatabaseError
 from runtime import settings as settings_module
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _load(given.module)(given, settings_module.load()) or 0
     except EXPECTED as error:
         print(f"atelier: {error}", file=sys.stderr)
+        return 2
+    except LOST as error:
+        print(f"atelier: a server that this needs cannot be reached: {type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

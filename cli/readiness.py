@@ -14,15 +14,16 @@ from runtime.settings import Settings
 
 PAUSE: Final = 0.2
 TELL_SECONDS: Final = 5.0
-_AWAY: Final = (
-    OSError,
-    TimeoutError,
+LOST: Final = (
+    ConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
+"""A server that a command needs is not there, or went away while it began."""
+_AWAY: Final = (OSError, TimeoutError, *LOST)
 _REFUSED: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 

@@ -3,7 +3,22 @@
 from typing import Final
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+ANY: Final = (
+    OSError,
+    TimeoutError,
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""Whatever speaking to PostgreSQL may raise: for loops that are to outlive all of it. The last one comes when a
+connection breaks in the middle of what the driver expects.
+"""
+
+_CLOSED: Final = "the handler is closed"
+"""What uvloop says, in a RuntimeError, of a connection that was reset a moment ago."""
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 CONTENDED: Final = frozenset({"40001", "40P01"})
@@ -34,6 +49,8 @@ def is_disconnect(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.filename is None  # a socket; files have names
+    if isinstance(error, RuntimeError):
+        return _CLOSED in str(error)
     state = sqlstate(error) or ""
     lost = (TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError)
     return state in _AWAY or state.startswith("08") or isinstance(error, lost)

@@ -16,7 +16,7 @@ import asyncpg
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from runtime import database
+from runtime import database, database_faults
 from runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ FEED = "atelier_feed"
 _PAUSE_AFTER_FAILURE = 1.0
 _BETWEEN_NOTIFICATIONS = 0.02
 """A NOTIFY is a commit, so what comes within this time shares one; a publish is cheap enough for each."""
-_FAULTS = (RedisError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAULTS = (RedisError, RuntimeError, *database_faults.ANY)
+"""The second is uvloop's: of a connection that was reset a moment ago."""
 
 
 class Nudge:

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
-
 from domain.tasks.outcomes import Outcome, Task
-from runtime import failpoints
+from runtime import database_faults, failpoints
 from runtime.batching import Batcher
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs, metrics
@@ -25,7 +22,6 @@ BATCHED = metrics.counter(
     "atelier_batched_steps_total", "Database steps of tasks, by how they were done.", ["step", "how"]
 )
 
-_FAULTS: Final = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Ended = tuple[Task, Any, Outcome]
 
@@ -50,7 +46,7 @@ class Batches:
         if batcher is not None:
             try:
                 plan = await batcher(task)
-            except _FAULTS as error:
+            except database_faults.ANY as error:
                 log.warning("a batch of prepares failed; they are done one by one", error=type(error).__name__)
         BATCHED.labels("prepare", "single" if plan is None else "batch").inc()
         return plan
@@ -66,7 +62,7 @@ class Batches:
                 await batcher((task, plan, outcome))
                 failpoints.hit("worker.after_batch")
                 done = True
-            except _FAULTS as error:
+            except database_faults.ANY as error:
                 log.warning("a batch of records failed; they are done one by one", error=type(error).__name__)
         BATCHED.labels("record", "batch" if done else "single").inc()
         return done

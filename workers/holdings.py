@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from domain.tasks import claims, owners
-from runtime import database, failpoints
+from runtime import database, database_faults, failpoints
 from runtime.telemetry import logs
 
 log = logs.logger(__name__)
@@ -19,7 +19,6 @@ log = logs.logger(__name__)
 _RECONNECT_SECONDS: Final = 0.2
 _CLEANUP_SECONDS: Final = 1.0
 """How long what was stopped may take to let go of what it has open."""
-_FAULTS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Holding:
@@ -180,7 +179,7 @@ class Heartbeat(threading.Thread):
                 async with asyncio.timeout(self._interval if self._connection else _RECONNECT_SECONDS):
                     await self._wake.wait()
         if self._connection is not None:
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(*database_faults.ANY):
                 await self._connection.close(timeout=1)
 
     async def _beat(self, held: dict[int, int]) -> None:

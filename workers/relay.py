@@ -16,7 +16,7 @@ import msgspec
 from queue_config import queues
 from queue_config.base import AHEAD, IN_TURN, MessageBroker
 from queue_config.errors import BrokerUnavailableError
-from runtime import database, failpoints, wakeups
+from runtime import database, database_faults, failpoints, wakeups
 from runtime.settings import Settings
 from runtime.telemetry import logs, statements
 from workers import backpressure, measuring, orphans, reactions, schedule
@@ -45,7 +45,6 @@ LONGEST_REST: Final = 30.0
 _LEAD = "select pg_try_advisory_lock(hashtext('atelier.relay'))"
 _UNDISPATCH = "select undispatch_tasks($1)"
 STEP = "select * from relay_step($1, $2, $3, $4, $5, $6)"
-_FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _PASSING_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """Of SQLSTATE: the connection, a session that was ended, a deadlock, resources, a lock, an operator, the system."""
 _QUOTING_CLASSES: Final = frozenset({"22", "23"})
@@ -129,7 +128,7 @@ class Relay:
                     await self._serve()
                 except asyncpg.PostgresError as error:
                     await self._rest(self._lost(error) if _passes(error) else self._refuse(error))
-                except _FAULTS as error:
+                except database_faults.ANY as error:
                     await self._rest(self._lost(error))
         await self._feed.close()
 
@@ -168,7 +167,7 @@ class Relay:
         finally:
             self.leading = False
             measuring.forget()
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(*database_faults.ANY):
                 await connection.close(timeout=2)
 
     async def _lead(self, connection: asyncpg.Connection) -> None:

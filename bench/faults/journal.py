@@ -56,8 +56,8 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Woken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A process is about to go on that was frozen: with the tasks, by id, and their tokens as they were when it was
-    frozen (`held`) and as they are now; one that is not there any more is not in `now`.
+    """A process is about to go on that was frozen: with the tasks, by id, and the tokens of their leases as they were
+    when it was frozen (`held`), and as they are now; a task that nobody has now is not in `now`.
     """
 
     at: float
@@ -68,8 +68,8 @@ class Woken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     @property
     def lost(self) -> dict[int, int]:
-        """The tasks that somebody else has had meanwhile, with the tokens that they had before."""
-        return {task: token for task, token in self.held.items() if self.now.get(task, token) != token}
+        """The tasks that are its own no longer, with the tokens that they had."""
+        return {task: token for task, token in self.held.items() if self.now.get(task) != token}
 
 
 Line = Asked | Answered | Delivered | Struck | Woken

@@ -20,7 +20,7 @@ _FAULTS = (
 """What says that the server is gone, and nothing that says that a statement is wrong."""
 _HOLDS = "select exists(select from tasks where state = 'running' and owner like '%/' || $1::text || '/%')"
 _HELD = "select id, lease_token from tasks where state = 'running' and owner like '%/' || $1::text || '/%'"
-_TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"
+_TOKENS = "select id, lease_token from tasks where id = any($1) and state = 'running'"
 _RENDER = "select state, owner from tasks where subject = $1 and actor = 'generations.render' order by id desc limit 1"
 _OPEN = """
     select (select count(*) from pending_events)
@@ -74,7 +74,7 @@ class Database:
         return {row[0]: row[1] for row in await self.query(_HELD, str(pid))}
 
     async def tokens(self, tasks: Iterable[int]) -> dict[int, int]:
-        """As they are; a cancelled task has none."""
+        """Of those that somebody holds."""
         return {row[0]: row[1] for row in await self.query(_TOKENS, list(tasks))}
 
     async def render_of(self, generation: str) -> Render | None:

@@ -77,7 +77,7 @@ def _outcome(report: Report) -> list[str]:
         ("tasks dead", f"{dead} ({report.poisons} were poisoned)"),
         ("commits unheard of", str(report.ambiguous)),
         ("leases that ran out", str(report.deaths)),
-        ("woke up too late", f"{report.fenced} tasks were somebody else's by then"),
+        ("woke up too late", f"{report.fenced} tasks were no longer its own by then"),
         ("kill to free again", f"{_spread(report.recoveries)} ({recovered})"),
         ("at rest after", "never" if report.rested is None else f"{report.rested:.1f} s"),
     )

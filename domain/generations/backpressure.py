@@ -5,12 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
-
 from domain.errors import DomainError
 from domain.generations.errors import InstallationBacklogged, OrganizationBacklogged
 from domain.tasks import backlogs
+from runtime import database_faults
 from runtime.database import SystemDatabase
 from runtime.ids import SYSTEM_ORGANIZATION
 from runtime.telemetry import logs
@@ -20,8 +18,6 @@ log = logs.logger(__name__)
 EVERY_SECONDS: Final = 1.0
 INSTALLATION_RETRY_AFTER: Final = 10
 ORGANIZATION_RETRY_AFTER: Final = 30
-
-_FAULTS: Final = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Backpressure:
@@ -58,7 +54,7 @@ class Backpressure:
         while True:
             try:
                 await self.renew(system)
-            except _FAULTS as error:
+            except database_faults.ANY as error:
                 self._behind = {}
                 log.warning("backlogs are not known", error=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)

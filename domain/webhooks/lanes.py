@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
-
+from runtime import database_faults
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs
 
@@ -20,7 +18,6 @@ SLOW: Final = timedelta(seconds=3)
 """From an attempt that takes longer than this until the next one that is quicker, an endpoint is slow."""
 
 _MARK = "select mark_endpoint_slow($1, $2)"
-_FAULTS: Final = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Endpoint = tuple[str, str]
 """Organization and id."""
@@ -54,7 +51,7 @@ class SlowEndpoints:
     async def _mark(self, endpoint: Endpoint) -> None:
         try:
             await self._system.call(_MARK, *endpoint)
-        except _FAULTS as error:
+        except database_faults.ANY as error:
             log.warning("a slow endpoint was not marked", error=type(error).__name__)
         finally:
             del self._marking[endpoint]

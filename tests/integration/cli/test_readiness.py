@@ -21,20 +21,35 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("command", ["api", "relay", "worker --group images", "worker --group io"])
-def test_a_process_waits_for_postgresql_says_so_and_gives_up_in_one_line(
-    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def without_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("ATELIER_")]:
         monkeypatch.delenv(name)
     for name, value in (KEYS | {"ATELIER_DATABASE_URL": NOBODY, "ATELIER_DATABASE_PATIENCE": "0.3"}).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("without_postgresql")
+@pytest.mark.parametrize("command", ["api", "relay", "worker --group images", "worker --group io"])
+def test_a_process_waits_for_postgresql_says_so_and_gives_up_in_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.main(command.split()) == 2
     waiting, gave_up = capsys.readouterr().err.splitlines()
     assert waiting.startswith("atelier: waiting for PostgreSQL at 127.0.0.1:1/atelier (ConnectionRefusedError)")
     assert gave_up.startswith("atelier: PostgreSQL at 127.0.0.1:1/atelier did not answer")
     assert "canary" not in waiting + gave_up
+
+
+@pytest.mark.usefixtures("without_postgresql")
+@pytest.mark.parametrize("command", ["migrate", "dead-letters list"])
+def test_a_command_that_cannot_reach_postgresql_says_so_in_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "atelier: a server that this needs cannot be reached: ConnectionRefusedError"
 
 
 async def test_a_process_begins_as_soon_as_postgresql_answers(
