@@ -101,7 +101,7 @@ _FEED_V2: Final = "select pos, organization_id, type, subject from feed_after_v2
 def make(folder: Path) -> Path:
     """The folder it lies in. Raises ValueError when this release has changed where the next one is to differ."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)  # with its bytecode, which stays valid where nothing changes
     before = compatibility.head()
     number = f"{int(before) + 1:04}"
     _write(folder / f"migrations/versions/{number}_probes.py", _REVISION.format(number=number, before=before))
