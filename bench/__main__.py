@@ -8,41 +8,54 @@ import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvloop
 
-from bench import measure, peers, report
+from bench import figures, goals, measure, peers, report
 from bench.measure import Figures
 from runtime.settings import Settings
 
-RESULTS: Final = Path(__file__).parent / "results"
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
 def main() -> int:
     given = _parser().parse_args()
-    peers_folder = peers.find()
+    found = peers.find()
     rounds = []
     for number in range(given.rounds):
         print(f"round {number + 1} of {given.rounds}", flush=True)
         rounds.append(uvloop.run(measure.one_round(Settings(), given.seconds, _teller(time.monotonic()))))
-    print(f"\n{report.table(rounds)}\n")
-    print(f"  written to {_write(rounds, given.seconds)}")
-    if given.peers:
-        print(f"\n{peers.compare(peers_folder, given.rounds)}")
+    print(f"\n{report.table(rounds)}\n", flush=True)
+    compared: goals.Peers = {}
+    if not given.peers:
+        print("  the peers were left out")
+    elif isinstance(found, str):
+        print(f"  {found}")
+    else:
+        print("  the peers' driver:", flush=True)
+        compared = peers.compare(found, given.rounds, given.seconds)
+        print(f"\n{peers.table(compared)}")
+    reached = goals.table(goals.rows(rounds, compared))
+    print(f"\n{reached}\n\n  written to {_write(given, rounds, compared)}")
+    if given.document:
+        figures.document(PAGE, "python -m bench", f"{_machine(given.rounds)}\n\n{reached}")
     return 1 if any(each.lost for each in rounds) else 0
 
 
-def _write(rounds: list[Figures], seconds: float) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
+def _write(given: argparse.Namespace, rounds: list[Figures], compared: goals.Peers) -> Path:
     content = {
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
-        "seconds": seconds,
+        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "seconds": given.seconds,
+        "goals": goals.rows(rounds, compared),
         "medians": report.medians(rounds),
         "rounds": rounds,
+        "peers": compared,
     }
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
-    return path
+    return figures.write("bench", content)
+
+
+def _machine(rounds: int) -> str:
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"{when}: medians of {rounds} rounds on {os.cpu_count()} cores, Python {platform.python_version()}."
 
 
 def _teller(began: float) -> measure.Tell:
@@ -55,7 +68,8 @@ def _teller(began: float) -> measure.Tell:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="medians of so many; each starts afresh")
-    parser.add_argument("--seconds", type=float, default=4, metavar="N", help="of each phase of load (default 4)")
+    parser.add_argument("--seconds", type=float, default=2, metavar="N", help="of each phase of load (default 2)")
+    parser.add_argument("--document", action="store_true", help="write the table into docs/performance.md")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the comparison out")
     return parser
 

@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bench import load, tenants, usage
+from bench import load, parts, tenants, usage
 from bench.load import Generator, Sent, percentile
+from bench.parts import Coalesced, Rate
 from bench.receiver import Receiver
-from bench.tenants import Hook
+from bench.tenants import Hook, Tenant
 from cli import installation
 from cli.installation import Installation
 from runtime.services import EmbeddedServices
@@ -24,8 +23,8 @@ TENANTS: Final = 100
 CREDIT: Final = 10_000_000
 CONNECTIONS: Final = 16
 BEHIND_THE_API: Final = {"relay", "worker-images", "worker-io"}
-IDLE_REQUESTS: Final = 15
-IDLE_PAUSE: Final = 1.0
+IDLE_REQUESTS: Final = 11
+IDLE_PAUSE: Final = 0.5
 QUIET: Final = 20.0
 """Seconds without a webhook after which what is missing counts as lost."""
 
@@ -52,6 +51,15 @@ class Figures(msgspec.Struct, kw_only=True):
     idle_p99: float
     alone_rate: float
     """Accepted while relay and workers stand still: the API and PostgreSQL by themselves."""
+    alone_cpu: float
+    """Microseconds of the process for each, here and below."""
+    raw_rate: float
+    raw_cpu: float
+    single_rate: float
+    together_rate: float
+    relay_rate: float
+    delivery_rate: float
+    delivery_cpu: float
     redis_stopped_rate: float
     redis_frozen_rate: float
     refused: int
@@ -68,6 +76,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 async def one_round(settings: Settings, seconds: float, tell: Tell) -> Figures:
     async with _bench(settings, tell) as bench:
+        await bench.warm_up()
         return await bench.measure(seconds)
 
 
@@ -95,7 +104,7 @@ async def _bench(settings: Settings, tell: Tell) -> AsyncIterator["Bench"]:
         hook = Hook(receiver.url, ("generation.succeeded",))
         made = await tenants.make(running, TENANTS, [hook], credit=CREDIT)
         generator = Generator(running.contract.base_url, load.requests([tenant.api_key for tenant in made]))
-        yield Bench(running, redis, receiver, generator, tell)
+        yield Bench(running, redis, receiver, generator, made, tell)
 
 
 class Bench:
@@ -105,17 +114,21 @@ class Bench:
         redis: EmbeddedServices,
         receiver: Receiver,
         generator: Generator,
+        made: Sequence[Tenant],
         tell: Tell,
     ) -> None:
         self._running = running
         self._redis = redis
         self._receiver = receiver
         self._generator = generator
+        self._tenants = made
         self._tell = tell
         self._lost = 0
 
-    async def measure(self, seconds: float) -> Figures:
+    async def warm_up(self) -> None:
         await self._drained(await self._generator.closed(4, total=100))
+
+    async def measure(self, seconds: float) -> Figures:
         memory: dict[str, float] = {}
         watch = asyncio.create_task(usage.watch_memory(self._processes, memory))
         saturated, accept_cpu, cpu, completed_rate = await self._saturate(seconds)
@@ -123,7 +136,8 @@ class Bench:
         told = await self._paced("POST to webhook at half load", completed_rate / 2, seconds)
         watch.cancel()
         idle = await self._idle()
-        alone, stopped, frozen = await self._alone(seconds)
+        hot, relayed, delivered = await self._parts(seconds)
+        alone, raw, stopped, frozen = await self._alone(seconds)
         return Figures(
             accepted_rate=saturated.rate,
             accept_p50=percentile(saturated.latencies, 0.5),
@@ -138,10 +152,18 @@ class Bench:
             webhook_p99=percentile(self._told(told), 0.99),
             idle_p50=percentile(idle, 0.5),
             idle_p99=percentile(idle, 0.99),
-            alone_rate=alone.rate,
+            alone_rate=alone.per_second,
+            alone_cpu=alone.cpu,
+            raw_rate=raw.per_second,
+            raw_cpu=raw.cpu,
+            single_rate=hot.single.per_second,
+            together_rate=hot.together.per_second,
+            relay_rate=relayed,
+            delivery_rate=delivered.per_second,
+            delivery_cpu=delivered.cpu,
             redis_stopped_rate=stopped.rate,
             redis_frozen_rate=frozen.rate,
-            refused=sum(sent.refused for sent in (saturated, half, told, alone, stopped, frozen)),
+            refused=sum(sent.refused for sent in (saturated, half, told, stopped, frozen)),
             lost=self._lost,
             cpu=cpu,
             memory=memory,
@@ -178,17 +200,30 @@ class Bench:
             found += self._told(sent)
         return sorted(found)
 
-    async def _alone(self, seconds: float) -> tuple[Sent, Sent, Sent]:
-        """The API by itself: with Redis, with none, and with one that takes everything and says nothing."""
-        self._tell("the API alone: with Redis, with Redis stopped, with Redis frozen")
-        others = [pid for name, pid in self._running.pids().items() if name in BEHIND_THE_API]
-        with _frozen(others):
-            alone = await self._generator.closed(CONNECTIONS, seconds=seconds)
-            with _frozen([self._redis.pids()["redis"]]):
+    async def _parts(self, seconds: float) -> tuple[Coalesced, float, Rate]:
+        self._tell("parts by themselves: deliveries, one hot organization, the relay")
+        delivered = await parts.delivered(self._running, self._receiver)
+        with parts.frozen(self._behind_the_api()):
+            hot = await parts.hot_organization(self._running, self._tenants[0].organization_id, seconds / 2)
+        return hot, await parts.relayed(self._running), delivered
+
+    async def _alone(self, seconds: float) -> tuple[Rate, Rate, Sent, Sent]:
+        """The API by itself, beside an app that does the least; then with no Redis, and with one that takes everything
+        and says nothing.
+        """
+        self._tell("the API alone, and a raw ASGI app: with Redis, with Redis stopped, with Redis frozen")
+        with parts.frozen(self._behind_the_api()):
+            alone = await parts.accepts(self._generator, self._running.pids()["api"], seconds)
+            async with parts.raw_app(self._running, self._tenants) as (generator, pid):
+                raw = await parts.accepts(generator, pid, seconds)
+            with parts.frozen([self._redis.pids()["redis"]]):
                 frozen = await self._generator.closed(CONNECTIONS, seconds=seconds)
             await self._redis.stop()
             stopped = await self._generator.closed(CONNECTIONS, seconds=seconds)
-        return alone, stopped, frozen
+        return alone, raw, stopped, frozen
+
+    def _behind_the_api(self) -> list[int]:
+        return [pid for name, pid in self._running.pids().items() if name in BEHIND_THE_API]
 
     async def _drained(self, sent: Sent) -> None:
         await self._receiver.wait(sent.accepted, QUIET)
@@ -203,17 +238,6 @@ class Bench:
     def _processes(self) -> dict[str, int]:
         servers = {"postgres", "redis"}
         return {name: pid for name, pid in self._running.pids().items() if name not in servers}
-
-
-@contextlib.contextmanager
-def _frozen(pids: list[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def _silent(_line: str) -> None:

@@ -21,16 +21,19 @@ _TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Receiver:
-    """On a free loopback port. `told`: `time.time()` of the first delivery by the generation's id."""
+    """On a free loopback port. `told`: `time.time()` of the first delivery by the generation's id; `taken`: how many
+    deliveries there were.
+    """
 
     def __init__(self) -> None:
         self.told: dict[str, float] = {}
+        self.taken = 0
         self.url = ""
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self.told), "127.0.0.1", 0, backlog=1024)
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
         return self
 
@@ -49,8 +52,8 @@ class Receiver:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, told: dict[str, float]) -> None:
-        self._told = told
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._buffer = b""
         self._transport: asyncio.Transport
 
@@ -65,5 +68,6 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             body, self._buffer = self._buffer[end + 4 : end + 4 + length], self._buffer[end + 4 + length :]
-            self._told.setdefault(_decode(body).data.id, time.time())
+            self._receiver.told.setdefault(_decode(body).data.id, time.time())
+            self._receiver.taken += 1
             self._transport.write(_TAKEN)

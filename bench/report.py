@@ -18,9 +18,17 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
     ("POST to webhook p50 after idle", "ms", lambda f: f.idle_p50),
     ("  p99", "ms", lambda f: f.idle_p99),
     ("accepted by the API alone", "/s", lambda f: f.alone_rate),
+    ("  its CPU per accept", "µs", lambda f: f.alone_cpu),
+    ("accepted by a raw ASGI app with our accept function", "/s", lambda f: f.raw_rate),
+    ("  its CPU per accept", "µs", lambda f: f.raw_cpu),
     ("  Redis stopped", "/s", lambda f: f.redis_stopped_rate),
     ("  Redis frozen", "/s", lambda f: f.redis_frozen_rate),
     ("  times slower without Redis", "x", lambda f: f.without_redis),
+    ("one hot organization, one by one", "/s", lambda f: f.single_rate),
+    ("one hot organization, together", "/s", lambda f: f.together_rate),
+    ("tasks that the relay makes into messages", "/s", lambda f: f.relay_rate),
+    ("webhooks sent by one process", "/s", lambda f: f.delivery_rate),
+    ("  its CPU for each", "µs", lambda f: f.delivery_cpu),
     ("CPU per completed generation, all processes", "ms", lambda f: sum(f.cpu.values())),
     ("memory (PSS), all but the servers, peak", "MiB", lambda f: sum(f.memory.values())),
 )
@@ -31,7 +39,9 @@ PARTS: tuple[tuple[str, str, Callable[[Figures], dict[str, float]]], ...] = (
 
 
 def medians(rounds: Sequence[Figures]) -> dict[str, float]:
-    return {name.strip(): statistics.median(map(value, rounds)) for name, _, value in ROWS}
+    """By the names of the figures."""
+    single = [name for name in Figures.__struct_fields__ if isinstance(getattr(rounds[0], name), int | float)]
+    return {name: statistics.median(getattr(each, name) for each in rounds) for name in single}
 
 
 def table(rounds: Sequence[Figures]) -> str:
@@ -53,8 +63,8 @@ def _by_process(
 
 def _line(name: str, unit: str, values: list[float]) -> str:
     median, lowest, highest = statistics.median(values), min(values), max(values)
-    return f"  {name:<52}{_number(median):>9} {unit:<5} {_number(lowest):>9} {_number(highest):>9}"
+    return f"  {name:<52}{number(median):>9} {unit:<5} {number(lowest):>9} {number(highest):>9}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -229,13 +229,13 @@ class Relay:
     async def _send(self, connection: asyncpg.Connection, step: Step) -> None:
         """What cannot be sent now is ready again at once."""
         failpoints.hit("relay.after_commit")
-        messages = list(_messages(step))
+        going = list(messages(step))
         try:
-            await asyncio.to_thread(self._broker.enqueue_many, messages)
+            await asyncio.to_thread(self._broker.enqueue_many, going)
             failpoints.hit("relay.after_publish")
         except BrokerUnavailableError:
-            measuring.UNSENT.inc(len(messages))
-            log.warning("the broker is away; tasks wait", messages=len(messages))
+            measuring.UNSENT.inc(len(going))
+            log.warning("the broker is away; tasks wait", messages=len(going))
             await connection.execute(_UNDISPATCH, [task for sending in step.messages for task in sending.tasks])
             self._broker_rests_until = time.monotonic() + BROKER_REST
 
@@ -292,7 +292,7 @@ def read_step(row: asyncpg.Record) -> Step:
     return msgspec.convert({**row, **decoded}, Step)
 
 
-def _messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
+def messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
     for sending in step.messages:
         queue, ahead = queues.BY_NAME[sending.queue], set(sending.ahead)
         name = ACTORS[sending.actor].name_in(queue)

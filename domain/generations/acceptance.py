@@ -31,7 +31,7 @@ FURTHEST_RUN: Final = timedelta(days=365)
 LARGEST_METADATA: Final = 16 * 1024
 """Bytes of its JSON."""
 
-_ACCEPT = (
+ACCEPT: Final = (
     "select outcome, replay from accept_generation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
     "$16, $17, $18, $19)"
 )
@@ -135,7 +135,7 @@ async def accept(
 async def accept_draft(database: Database, organization: str, draft: Draft) -> Accepted:
     """One transaction. Raises InsufficientCredits, KeyReused, KeyBusy."""
     try:
-        row = await database.call(_ACCEPT, organization, *draft.arguments)
+        row = await database.call(ACCEPT, organization, *draft.arguments)
     except asyncpg.PostgresError as error:
         if (refused := refusal(error)) is not None:
             raise refused from error

@@ -1,0 +1,28 @@
+"""How many statements the ways of a task take; one more is felt in every image."""
+
+from domain.generations.lifecycle import RENDER
+from tests.integration.statements import asked
+from tests.integration.workers.conftest import Spine
+
+BATCHED = ("claim_tasks", "start_generations", "find_images")
+IMAGES = 4
+
+
+async def test_an_accept_is_one_statement(spine: Spine) -> None:
+    async with asked(spine.database) as texts:
+        await spine.accept()
+    assert len(texts) == 1
+
+
+async def test_images_that_are_made_together_are_claimed_begun_and_looked_for_by_one_statement_each(
+    spine: Spine,
+) -> None:
+    for number in range(IMAGES):
+        await spine.accept(input={"label": str(number)})
+    tasks = await spine.dispatch(RENDER)
+    async with asked(spine.system) as texts, asked(spine.database) as others:
+        await spine.executor.run(tasks)
+    assert [sum(name in text for text in texts) for name in BATCHED] == [1, 1, 1]
+    recorded = len(texts) - len(BATCHED)
+    assert 1 <= recorded == sum("record_images" in text for text in texts) <= IMAGES
+    assert others == []
