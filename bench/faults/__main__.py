@@ -6,13 +6,16 @@ import secrets
 import sys
 import time
 
-from bench.faults import campaign, cases, report
+from bench.faults import campaign, cases, published, report, selftest
 from bench.faults.campaign import Options
+from bench.faults.siege import Goals
 from runtime.settings import Settings
 
 
 def main() -> int:
     given = _parser().parse_args()
+    if given.self_test:
+        return 0 if asyncio.run(selftest.run(Settings(), lambda line: print(line, flush=True))) else 1
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
     own = Settings()
     print(f"seed {seed}", flush=True)
@@ -25,9 +28,13 @@ def main() -> int:
             everywhere=given.everywhere,
             failpoint=given.failpoint,
             broker=given.broker,
+            goals=Goals(jobs=given.jobs, kills=given.kills, minutes=given.minutes) if given.reach else None,
         )
         rounds.append(asyncio.run(campaign.run(own, options, _teller(began))))
-        print(report.table(rounds[-1]), f"\n\n  round of {time.monotonic() - began:.0f} s with seed {options.seed}")
+        seconds = time.monotonic() - began
+        print(report.table(rounds[-1]), f"\n\n  {seconds:.0f} s; the same blows again: make faults SEED={options.seed}")
+        if given.write:
+            published.write(rounds[-1], seconds)
     print(report.verdict(rounds))
     return 0 if all(map(report.is_sound, rounds)) else 1
 
@@ -47,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--everywhere", action="store_true", help="each failpoint in every process that has it")
     parser.add_argument("--failpoint", choices=sorted(cases.PROCESSES), help="only this one, and nothing random")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="RabbitMQ: Debian's package")
+    parser.add_argument("--self-test", action="store_true", help="plant five known bugs, and find them")
+    reach = parser.add_argument_group("reach", "harm without end until enough was seen, instead of random blows")
+    reach.add_argument("--reach", action="store_true")
+    reach.add_argument("--jobs", type=int, default=Goals().jobs, metavar="N", help="accepted (default %(default)s)")
+    reach.add_argument("--kills", type=int, default=Goals().kills, metavar="N", help="SIGKILLs (default %(default)s)")
+    reach.add_argument("--minutes", type=float, default=Goals().minutes, metavar="N", help="at most (default 90)")
+    reach.add_argument("--write", action="store_true", help="the report, into docs/reliability.md")
     return parser
 
 

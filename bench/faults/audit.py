@@ -38,6 +38,7 @@ _DEATHS = """
 """
 _TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"
 _UPLOADS = "select storage_key from files where organization_id = any($1)"
+_SERVERS = "select 'PostgreSQL ' || current_setting('server_version')"
 _DEAD = "select actor, count(*) from tasks where state = 'dead' group by actor"
 
 
@@ -59,6 +60,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     deaths: Sequence[Mapping[str, Any]]
     tokens: dict[int, int] = {}
     dead: dict[str, int]
+    servers: str = ""
     broken: Sequence[Breach]
 
     @property
@@ -89,6 +91,7 @@ async def gather(settings: Settings, tenants: Sequence[Tenant], folder: Path) ->
             deaths=await connection.fetch(_DEATHS),
             tokens=dict(await connection.fetch(_TOKENS, [task for line in woken for task in line.held])),
             dead=dict(await connection.fetch(_DEAD)),
+            servers=await connection.fetchval(_SERVERS),
             broken=await invariants.breaches(connection),
         )
     finally:

@@ -6,32 +6,32 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from bench import tenants
-from bench.faults import audit, cases, clocks, complaints, disk, harms, observation, surroundings
+from bench.faults import audit, cases, clocks, complaints, disk, harms, observation, siege, surroundings
 from bench.faults.audit import Evidence
 from bench.faults.cases import Hit, Lanes
-from bench.faults.journal import Journal
-from bench.faults.load import Load
+from bench.faults.journal import Journal, Struck, read
+from bench.faults.load import Load, Pace
 from bench.faults.nemesis import Nemesis
 from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
+from bench.faults.siege import Goals, Seen, Spells
 from bench.faults.surroundings import Surroundings
 from cli import installation
 from cli.installation import Installation
 from cli.invariants import Breach
 from runtime.settings import Settings
 
-TENANTS: Final = 12
 CREDIT: Final = 1_000_000
 MAIL: Final = "faults@atelier.example"
-MOST_OPEN: Final = 120
-"""Events and tasks under way, above which no new requests are sent."""
+ROUND: Final = Pace(tenants=12, clients=16, pause=(0.2, 0.8), most_open=120)
+SIEGE: Final = Pace(tenants=50, clients=32, pause=(0.05, 0.3), most_open=400)
 REST: Final = 180.0
 """Seconds in which everything must have come to its end after the last blow."""
 
@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Each failpoint, `everywhere`: in every process that has it, else in one. Then `seconds` of random blows, one each
     `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random. `broker`: what carries the messages;
-    without Redis, blows at Redis fall on RabbitMQ.
+    without Redis, blows at Redis fall on RabbitMQ. `goals`: a siege (`siege`) takes the place of the random blows.
     """
 
     seed: int
@@ -52,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lease: float = 10.0
     broker: Literal["redis", "rabbitmq"] = "redis"
     failpoint: str | None = None
+    goals: Goals | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     options: Options
     hits: list[Hit]
+    servers: str
     blows: Counter[str]
     statuses: Counter[str]
     accepted: int
@@ -80,19 +82,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kills(self) -> int:
-        """SIGKILLs, by the nemesis and by failpoints."""
-        named = sum(hit.seconds is not None and hit.case.action == "kill" for hit in self.hits)
-        return named + sum(count for blow, count in self.blows.items() if blow.startswith(("kill", "poison")))
+        """SIGKILLs, by the nemesis and at failpoints."""
+        return self.seen.kills
 
     @property
     def ambiguous(self) -> int:
         """Commits whose answer was swallowed."""
-        return sum(count for blow, count in self.blows.items() if blow.startswith("lost commit"))
+        return self.seen.ambiguous
+
+    @property
+    def seen(self) -> Seen:
+        return siege.seen(self.accepted, self.blows)
 
     @property
     def flaws(self) -> list[str]:
         """What keeps the round from having shown what it should, though nothing is broken."""
-        missed = [f"{' '.join(hit.case)} was not hit" for hit in self.hits if hit.seconds is None]
+        hit = {hit.case for hit in self.hits if hit.seconds is not None}
+        missed = [f"{' '.join(case)} was not hit" for case in sorted({hit.case for hit in self.hits} - hit)]
+        if self.options.goals is not None:
+            missed += [f"fewer {name} than wanted" for name in self.seen.lacking(self.options.goals)]
         if self.rested is None:
             missed.append(f"work was still open {REST:g} s after the last blow")
         if self.poisons > sum(self.dead.values()):
@@ -149,14 +157,15 @@ async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -
         )
         await around.learn()
         hooks = receiver.hooks(around.links["receiver"].port)
-        made = await tenants.make(running, TENANTS, hooks, credit=CREDIT, notify_email=MAIL)
+        pace = SIEGE if options.goals else ROUND
+        made = await tenants.make(running, pace.tenants, hooks, credit=CREDIT, notify_email=MAIL)
         observed = Database(around.direct.database_system_url)
         cleanup.push_async_callback(observed.close)
-        load = Load(running.contract.base_url, made, asked, options.seed)
+        load = Load(running.contract.base_url, made, asked, options.seed, pace)
         cleanup.push_async_callback(load.close)
         blows = Nemesis(running, around, full, observed, load, struck, tell)
         lanes = Lanes(running, observed, struck, lambda hit: _say_hit(hit, tell))
-        torment = Torment(running, observed, load, blows, lanes, options, tell)
+        torment = Torment(observed, load, blows, lanes, options, folder, tell)
         await torment.run()
         evidence = await audit.gather(_direct(running, around), made, folder)
         breaches = [*await audit.judge(evidence), *torment.drifts()]
@@ -174,18 +183,18 @@ class Torment:
 
     def __init__(
         self,
-        running: Installation,
         observed: Database,
         load: Load,
-        nemesis_: Nemesis,
+        nemesis: Nemesis,
         lanes: Lanes,
         options: Options,
+        folder: Path,
         tell: Tell,
     ) -> None:
-        self._running = running
+        self._folder = folder
         self._observed = observed
         self._load = load
-        self._nemesis = nemesis_
+        self._nemesis = nemesis
         self._lanes = lanes
         self._options = options
         self._tell = tell
@@ -208,7 +217,9 @@ class Torment:
                         group.create_task(self._nemesis.poison())
                         self.poisons += 1
                 await self._systematic()
-                if self._options.failpoint is None:
+                if self._options.goals is not None:
+                    await self._siege(self._options.goals)
+                elif self._options.failpoint is None:
                     await self._random()
             await self._rest()
         finally:
@@ -234,6 +245,14 @@ class Torment:
         self._tell(f"{len(blows)} random blows within {options.seconds:g} s")
         await self._nemesis.strike(blows)
 
+    async def _siege(self, goals: Goals) -> None:
+        options = self._options
+        spells = Spells(options.seed, options.broker, () if clocks.library() else ("skew",))
+        self.hits += await siege.lay(goals, self._look, spells, self._nemesis, self._lanes, self._tell)
+
+    def _look(self) -> Seen:
+        return siege.seen(self._load.accepted, _blows(read(self._folder / "nemesis.jsonl", Struck)))
+
     async def _rest(self) -> None:
         self._tell("waiting until everything has come to its end")
         began = time.monotonic()
@@ -246,7 +265,7 @@ class Torment:
 
     async def _throttle(self) -> None:
         while True:
-            self._load.throttle(rest=await self._observed.open_work() > MOST_OPEN)
+            self._load.throttle(rest=await self._observed.open_work() > self._load.pace.most_open)
             await asyncio.sleep(0.5)
 
     async def _still_open(self) -> int:
@@ -261,6 +280,11 @@ def _say_hit(hit: Hit, tell: Tell) -> None:
     tell(f"  {hit.case.action:<6} {name:<42} {how}")
 
 
+def _blows(struck: Iterable[Struck]) -> Counter[str]:
+    """What fell."""
+    return Counter(line.blow for line in struck if line.pid != 0)
+
+
 def _journal(cleanup: contextlib.AsyncExitStack, folder: Path, name: str) -> Journal:
     journal = Journal(folder / f"{name}.jsonl")
     cleanup.callback(journal.close)
@@ -272,7 +296,8 @@ def _report(options: Options, torment: Torment, evidence: Evidence, breaches: li
     return Report(
         options=options,
         hits=torment.hits,
-        blows=Counter(line.blow for line in evidence.struck if line.pid != 0 and line.blow != "failpoint"),
+        servers=evidence.servers,
+        blows=_blows(evidence.struck),
         statuses=Counter(row["status"] for row in evidence.generations),
         accepted=len({line.id for line in evidence.promises}),
         requests=len(evidence.answered),

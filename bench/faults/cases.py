@@ -19,7 +19,7 @@ from bench.faults.observation import Database
 from bench.faults.stimuli import Stimuli
 from cli.installation import Installation
 
-TIMEOUT: Final = 90.0
+TIMEOUT: Final = 180.0
 CALM: Final = 2.2
 """Seconds that a process is left alone after it has come back: those that keep dying young are restarted slowly."""
 MIGRATE: Final = "migrate"
@@ -180,7 +180,7 @@ class Lanes:
         [mark] = taken
         pid = int(mark.name.rpartition("@")[2])
         if case.action == "kill":
-            self._journal.write(Struck(at=mark.stat().st_ctime, blow="failpoint", pid=pid))
+            self._journal.write(Struck(at=mark.stat().st_ctime, blow="kill at a failpoint", pid=pid))
         mark.unlink()
         await self._calm(case.process, life)
         return Hit(case, seconds)

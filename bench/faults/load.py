@@ -16,27 +16,36 @@ from PIL import Image
 from bench.faults.journal import Answered, Asked, Journal
 from bench.tenants import Tenant
 
-CLIENTS: Final = 16
-PAUSE: Final = (0.2, 0.8)
-"""Seconds between two requests of one client, evenly drawn."""
 PATIENCE: Final = 90.0
 TRY_TIMEOUT: Final = 5.0
-DOUBLED, CANCELLED, AGAIN, LARGE, PORTRAIT, BURST = 0.10, 0.05, 0.05, 0.05, 0.03, 0.08
+DOUBLED, CANCELLED, AGAIN, LARGE, PORTRAIT, BURST = 0.10, 0.05, 0.05, 0.05, 0.06, 0.08
 """Parts of the requests that are sent twice at once, cancelled, ask for an image that was made before, are large, show
 an uploaded picture, come together with others of their tenant.
 """
 TOGETHER: Final = 4
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """`pause`: seconds between two requests of one client, evenly drawn. `most_open`: events and tasks under way, above
+    which no new requests are sent.
+    """
+
+    tenants: int
+    clients: int
+    pause: tuple[float, float]
+    most_open: int
+
+
 class Load:
     """Runs from `start` to `stop`, which waits for the answers that are owed. `accepted` counts keys with a 2xx."""
 
-    def __init__(self, base_url: str, tenants: Sequence[Tenant], journal: Journal, seed: int) -> None:
+    def __init__(self, base_url: str, tenants: Sequence[Tenant], journal: Journal, seed: int, pace: Pace) -> None:
         self._session = aiohttp.ClientSession(base_url, timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT))
         self._tenants = tenants
         self._journal = journal
         self._random = random.Random(f"load {seed}")
         self._seed = seed
+        self.pace = pace
         self._count = 0
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -45,7 +54,7 @@ class Load:
         self.accepted = 0
 
     def start(self) -> None:
-        self._clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
+        self._clients = [asyncio.create_task(self._client()) for _ in range(self.pace.clients)]
 
     def throttle(self, *, rest: bool) -> None:
         """While clients rest they send nothing new: a backlog would only make the round longer."""
@@ -90,7 +99,7 @@ class Load:
             else:
                 await self._alone()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._random.uniform(*PAUSE)):
+                async with asyncio.timeout(self._random.uniform(*self.pace.pause)):
                     await self._stopping.wait()
             await self._wanted.wait()
 

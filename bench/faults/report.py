@@ -47,13 +47,14 @@ def _hits(report: Report) -> list[str]:
     if not report.hits:
         return []
     actions = cases.ACTIONS
-    lines = [f"\n  {'failpoint':<26} {'process':<15}" + "".join(f"{action:>8}" for action in actions)]
+    lines = [f"\n  {'failpoint':<28} {'process':<15}" + "".join(f"{action:>8}" for action in actions)]
     for name, processes in cases.PROCESSES.items():
         for process in processes:
-            found = {hit.case.action: hit for hit in report.hits if hit.case[::2] == (name, process)}
+            found = [hit for hit in report.hits if hit.case[::2] == (name, process)]
             if found:
-                marks = ("hit" if action in found and found[action].seconds is not None else "-" for action in actions)
-                lines.append(f"  {name:<26} {process:<15}" + "".join(f"{mark:>8}" for mark in marks))
+                counts = Counter(hit.case.action for hit in found if hit.seconds is not None)
+                marks = "".join(f"{counts[action] or '-':>8}" for action in actions)
+                lines.append(f"  {name:<28} {process:<15}{marks}")
     return lines
 
 
@@ -70,21 +71,22 @@ def _outcome(report: Report) -> list[str]:
     dead = ", ".join(f"{count} {actor}" for actor, count in sorted(report.dead.items())) or "none"
     recovered = f"{len(report.recoveries)} tasks, lease {report.options.lease:g} s"
     rows = (
+        ("servers", report.servers),
         ("accepted", f"{report.accepted} generations, by {report.requests} answers"),
         ("their ends", ends),
-        ("accept to end", _spread(report.durations)),
+        ("accept to end", spread(report.durations)),
         ("webhooks", f"{report.webhooks} delivered, {report.repeated} again under the same id"),
         ("tasks dead", f"{dead} ({report.poisons} were poisoned)"),
         ("commits unheard of", str(report.ambiguous)),
         ("leases that ran out", str(report.deaths)),
         ("woke up too late", f"{report.fenced} tasks were no longer its own by then"),
-        ("kill to free again", f"{_spread(report.recoveries)} ({recovered})"),
+        ("kill to free again", f"{spread(report.recoveries)} ({recovered})"),
         ("at rest after", "never" if report.rested is None else f"{report.rested:.1f} s"),
     )
     return ["", *(f"  {name:<22} {value}" for name, value in rows)]
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     p50, p99, longest = (percentile(values, part) for part in (0.5, 0.99, 1))
     return f"p50 {p50:.2f} s, p99 {p99:.2f} s, longest {longest:.2f} s"
 
