@@ -208,7 +208,8 @@ class Laboratory:
             os.kill(frozen, signal.SIGCONT)
             await asyncio.sleep(1)
         finally:
-            second.terminate()
+            if second.returncode is None:
+                second.terminate()
             await second.wait()
 
     @contextlib.asynccontextmanager
