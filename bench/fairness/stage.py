@@ -48,15 +48,20 @@ class Stage:
     def generator(self, keys: Sequence[str]) -> Generator:
         return Generator(self.running.contract.base_url, load.requests(keys))
 
+    def without_image_workers(self) -> contextlib.AbstractContextManager[None]:
+        return self.frozen("worker-images")
+
     @contextlib.contextmanager
-    def without_image_workers(self) -> Iterator[None]:
-        """Frozen, not ended: they go on at once."""
-        pid = self.running.pids()["worker-images"]
-        os.kill(pid, signal.SIGSTOP)
+    def frozen(self, *names: str) -> Iterator[None]:
+        """These processes stand still, and go on at once afterwards."""
+        pids = [self.running.pids()[name] for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     async def rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         found: list[asyncpg.Record] = await self.ledger.fetch(statement, *arguments)
