@@ -1,6 +1,7 @@
 """What a process waits for before it begins: a PostgreSQL that answers, and whose schema goes with this code."""
 
 import asyncio
+import math
 import sys
 import time
 from typing import Final
@@ -37,7 +38,7 @@ def wait_for_database(settings: Settings) -> None:
 
 
 async def _wait(settings: Settings) -> None:
-    place, began, told = _place(settings.database_url), time.monotonic(), -TELL_SECONDS
+    place, began, told = _place(settings.database_url), time.monotonic(), -math.inf
     while True:
         try:
             await (await database.connect(settings.database_url, name="atelier-start")).close()
@@ -52,7 +53,7 @@ async def _wait(settings: Settings) -> None:
                 ) from error
             if waited - told >= TELL_SECONDS:
                 told = waited
-                left = settings.database_patience - waited
+                left = max(0.0, settings.database_patience - waited)
                 print(f"atelier: waiting for PostgreSQL at {place} ({reason}), {left:.0f} s more", file=sys.stderr)
             await asyncio.sleep(PAUSE)
         else:

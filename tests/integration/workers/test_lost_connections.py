@@ -54,7 +54,7 @@ async def test_a_record_waits_until_postgresql_is_there_again(spine: Spine, exec
     await asyncio.sleep(0.3)
     assert not running.done()
     link.refuses = False
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await running
     assert await spine.status(generation) == "succeeded"
     assert await spine.value(COUNTS, actor=RENDER) == 0

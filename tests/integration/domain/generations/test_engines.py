@@ -277,6 +277,7 @@ async def test_on_a_full_disk_an_image_waits_counts_as_no_try_and_is_drawn_when_
             await studio.renderers.warm()
             full.fill()
             assert isinstance(await studio.render(studio.plan()), Snooze)
+            full.fill()
             assert isinstance(await studio.render(studio.plan()), Snooze)  # its child was replaced, or could not be
             full.clear()
             assert isinstance(await studio.render(studio.plan()), Done)
