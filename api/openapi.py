@@ -52,6 +52,7 @@ TAGS: Final = [
 
 OPERATORS_TAGS: Final = [
     Tag("Dead letters", "Tasks that used up their attempts or killed three workers: looked at, replayed, discarded."),
+    Tag("Support", "Finding what a customer speaks of."),
     Tag("Bulk operations", "The same for many of them, in the background and at a rate."),
     Tag("Health", "For load balancers and people on call."),
 ]

@@ -5,7 +5,7 @@ from litestar.datastructures import State
 
 from api import documentation, health, problems
 from api.dependencies import PROVIDERS, Resources
-from api.operator import dead_letters, letter_pages, routes
+from api.operator import dead_letters, letter_pages, routes, support
 from api.requests import Request
 from runtime.telemetry import metrics
 
@@ -27,6 +27,7 @@ def create_operator_app(resources: Resources) -> Litestar:
             letter_pages.looking,
             letter_pages.deciding,
             dead_letters.router,
+            support.router,
         ],
         dependencies={"resources": PROVIDERS["resources"]},
         exception_handlers=problems.HANDLERS,

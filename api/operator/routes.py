@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from api import problems
 from api.dependencies import Resources
-from api.operator import access, overview, rendering, snapshots, timeline, trail, waterfall
+from api.operator import access, overview, rendering, search, snapshots, timeline, trail, waterfall
 from api.operator.trail import Trail
 from domain.errors import DomainError, NotFound, Unauthenticated
 from domain.generations.errors import GenerationNotFound
@@ -31,11 +31,19 @@ async def show_overview(
 
 
 @get("/trail")
-async def find_trail(generation: Annotated[str, QueryParameter(description="Its id.")] = "") -> Redirect:
+async def find_trail(
+    snapshot: NamedDependency[SystemTransaction],
+    resources: NamedDependency[Resources],
+    generation: Annotated[str, QueryParameter(description="Its id or a delivery's, or how it begins.")] = "",
+) -> Redirect | Response[str]:
     """Where the search field leads. Raises GenerationNotFound."""
-    if not generation.strip().isascii() or not (wanted := generation.strip()).replace("_", "").isalnum():
+    wanted = generation.strip()
+    found = await search.by_id(snapshot, wanted) if wanted.isascii() and wanted.replace("_", "").isalnum() else []
+    if len(found) == 1 and found[0].trail:
+        return Redirect(found[0].trail, status_code=303)
+    if not found:
         raise GenerationNotFound
-    return Redirect(f"/trail/{wanted}", status_code=303)
+    return rendering.page(resources.settings, "search", {"beginning": wanted, "found": found, "most": search.MOST})
 
 
 @get("/trail/{name:str}")

@@ -17,6 +17,8 @@ BATCH: Final = 1_000
 REST_SECONDS: Final = 0.05
 """Between two batches, so that others get their turn."""
 TICKS_KEPT: Final = timedelta(days=30)
+BULK_OPERATIONS_KEPT: Final = timedelta(days=30)
+"""After their end."""
 
 PRUNED = metrics.counter("atelier_pruned_rows_total", "Rows that were deleted because of their age.", ["table"])
 
@@ -26,6 +28,7 @@ _DELIVERIES = "select prune_deliveries($1, $2)"
 _ATTEMPTS = "select prune_attempts($1, $2)"
 _NOTIFICATIONS = "select prune_notifications($1, $2)"
 _LOG = "select * from prune_log($1, $2, $3)"
+_BULK_OPERATIONS = "select prune_bulk_operations($1, $2)"
 _TICKS = "select prune_ticks($1)"
 
 
@@ -60,6 +63,7 @@ async def prune(plan: str, *, system: SystemDatabase, settings: Settings) -> Out
     failpoints.hit("upkeep.before_log")
     if days := settings.event_retention_days:
         counts["events"] = await _prune_log(system, now - timedelta(days=days))
+    counts["bulk_decisions"] = await _prune(system, _BULK_OPERATIONS, now - BULK_OPERATIONS_KEPT)
     row = await system.call(_TICKS, now - TICKS_KEPT)
     counts["schedule_ticks"] = row[0] if row else 0
     return _done(plan, counts)

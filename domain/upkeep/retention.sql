@@ -154,3 +154,25 @@ begin
 end
 $$;
 grant execute on function prune_ticks to atelier_system;
+
+-- What bulk operations that ended long ago did with single letters, and then they themselves; the audit trail has both.
+create or replace function prune_bulk_operations(p_before timestamptz, p_limit integer) returns integer
+language plpgsql as $$
+declare
+    gone integer;
+begin
+    with old as (
+        select d.organization_id, d.operation_id, d.task_id
+        from bulk_operations o join bulk_decisions d on d.operation_id = o.id
+        where o.ended_at < p_before limit p_limit
+    )
+    delete from bulk_decisions d using old o
+    where (d.organization_id, d.operation_id, d.task_id) = (o.organization_id, o.operation_id, o.task_id);
+    get diagnostics gone = row_count;
+    if gone < p_limit then
+        delete from bulk_operations o where o.ended_at < p_before;
+    end if;
+    return gone;
+end
+$$;
+grant execute on function prune_bulk_operations to atelier_system;

@@ -152,3 +152,18 @@ async def test_of_old_ticks_the_last_one_is_remembered(ledger: Ledger, settings:
     await retention.prune("retention@now", system=ledger.system, settings=settings)
     [tick] = await left(ledger, "schedule_ticks", "tick")
     assert tick == await ledger.value("select max(tick) from schedule_ticks")
+
+
+async def test_bulk_operations_that_ended_long_ago_go_with_their_decisions(ledger: Ledger, settings: Settings) -> None:
+    now = clock.machine()
+    for operation_id, ended_at in (("blk_1", now - OLD), ("blk_2", now), ("blk_3", None)):
+        await write(
+            ledger, "bulk_operations", organization_id="org_system", id=operation_id, action="replay", filter="{}",
+            rate=1, by="operator", matched=4, ended_at=ended_at,
+        )  # fmt: skip
+        for number in range(4):
+            decision = {"organization_id": ledger.organization, "operation_id": operation_id, "task_id": number}
+            await write(ledger, "bulk_decisions", **decision, outcome="replayed")
+    await retention.prune("retention@now", system=ledger.system, settings=settings)
+    assert sorted(await left(ledger, "bulk_operations", "id")) == ["blk_2", "blk_3"]
+    assert sorted(set(await left(ledger, "bulk_decisions", "operation_id"))) == ["blk_2", "blk_3"]
