@@ -1,6 +1,5 @@
 """A leading relay that is frozen, and one whose statements PostgreSQL refuses."""
 
-import asyncio
 import signal
 from pathlib import Path
 
@@ -54,12 +53,15 @@ async def test_what_postgresql_refuses_is_not_called_a_lost_database_and_the_rel
     async with running(spine, Recording()) as made:
         await until(lambda: _true(made.ailment() is not None))
         assert made.ailment() == "PostgreSQL refuses the relay's work: UndefinedFunctionError (42883)"
-        await asyncio.sleep(0.2)
-        said = capsys.readouterr().out
-        assert "relay_step_of_a_later_release" in said
-        assert "rest=0.02" in said
-        assert "rest=0.04" in said
-        assert "lost the database" not in said
+        said: list[str] = []
+
+        async def both_rests_are_told() -> bool:
+            said.append(capsys.readouterr().out)
+            return all(f"rest={seconds}" in "".join(said) for seconds in (0.02, 0.04))
+
+        await until(both_rests_are_told, seconds=60)
+        assert "relay_step_of_a_later_release" in "".join(said)
+        assert "lost the database" not in "".join(said)
         monkeypatch.setattr(relay, "STEP", step)
         await until(lambda: _true(made.ailment() is None))
         assert made.leading
