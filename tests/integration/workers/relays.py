@@ -49,7 +49,7 @@ async def running(spine: Spine | Courier, broker: MessageBroker) -> AsyncIterato
         await task
 
 
-async def until(condition: Any, seconds: float = 10) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

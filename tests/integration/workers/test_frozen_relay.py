@@ -30,7 +30,7 @@ async def test_a_standby_takes_over_from_a_leader_that_is_frozen_and_no_position
             await until(lambda: _is(spine, f"select count(*) = 1 from feed {ACCEPTED}"))
             process.send_signal(signal.SIGSTOP)
             await spine.accept()
-            await until(lambda: _true(standby.leading), seconds=relay.FROZEN_SECONDS + 3)
+            await until(lambda: _true(standby.leading))
             await until(lambda: _true(bool(broker.sent)))
             process.send_signal(signal.SIGCONT)
             await until(lambda: _true("the relay lost the database" in log.read_text()))
@@ -59,7 +59,7 @@ async def test_what_postgresql_refuses_is_not_called_a_lost_database_and_the_rel
             said.append(capsys.readouterr().out)
             return all(f"rest={seconds}" in "".join(said) for seconds in (0.02, 0.04))
 
-        await until(both_rests_are_told, seconds=60)
+        await until(both_rests_are_told)
         assert "relay_step_of_a_later_release" in "".join(said)
         assert "lost the database" not in "".join(said)
         monkeypatch.setattr(relay, "STEP", step)

@@ -14,8 +14,6 @@ from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 from workers import readiness, relay
 
-PATIENCE = 60
-
 
 @pytest.fixture
 def renderers(spine: Spine) -> ChildPool:
@@ -60,11 +58,11 @@ async def test_without_the_database_neither_is_ready(
     monkeypatch.setattr(relay, "FROZEN_SECONDS", 1.0)
     async with running(spine, Recording()) as leading, running(spine, Recording()) as standby:
         for each in (leading, standby):
-            await until(lambda each=each: _is(each, None), seconds=PATIENCE)
+            await until(lambda each=each: _is(each, None))
         assert leading.leading != standby.leading, "who stands by is ready too"
         await close_database(admin, database_name)
         for each in (leading, standby):
-            await until(lambda each=each: _is(each, "it does not reach the database"), seconds=PATIENCE)
+            await until(lambda each=each: _is(each, "it does not reach the database"))
         said = await readiness.hindrance(spine.executor, Recording(), None)
         assert said is not None
         assert said.startswith("nothing can be claimed: ")
