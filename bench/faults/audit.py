@@ -105,9 +105,13 @@ async def judge(evidence: Evidence) -> list[Breach]:
 
 
 def recoveries(evidence: Evidence) -> list[float]:
-    """Seconds from the kill of a worker to the moment when a task that it held could be had again."""
-    struck = {line.pid: line.at for line in evidence.struck if line.pid}
-    return sorted(_at(death) - struck[death["pid"]] for death in evidence.deaths if death["pid"] in struck)
+    """Seconds from the last blow at a worker to the moment when a task that it held could be had again."""
+    found = []
+    for death in evidence.deaths:
+        at = _at(death)
+        blows = [line.at for line in evidence.struck if line.pid == death["pid"] and line.at <= at]
+        found += [at - max(blows)] if blows else []
+    return sorted(found)
 
 
 def _at(death: Mapping[str, Any]) -> float:

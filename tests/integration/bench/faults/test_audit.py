@@ -169,3 +169,5 @@ async def test_the_same_webhook_twice_is_no_fault(sound: Evidence) -> None:
 
 def test_recovery_is_counted_from_the_kill_to_the_moment_when_the_task_could_be_had_again(sound: Evidence) -> None:
     assert audit.recoveries(sound) == [9.0]
+    again = more("struck", Struck(at=AT + 4, blow="freeze worker-io", pid=17), Struck(at=AT + 20, blow="x", pid=17))
+    assert audit.recoveries(again(sound)) == [5.0]
