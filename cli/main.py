@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor = add("doctor", "check every part and say what to do")
     doctor.add_argument("--json", action="store_true", help="for programs")
+    found = add("leftovers", "what is in the store and nothing refers to, older than a week")
+    found.add_argument("--delete", action="store_true", help="take it away")
+    found.add_argument("--json", action="store_true", help="for programs")
     _dead_letters(add("dead-letters", "what waits for a person: tasks that failed for good, events set aside"))
     return parser
 

@@ -125,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     long as that."""
     notification_retention_days: int = 30
     """How long mails that were sent or refused are kept. 0: for ever."""
+    leftover_retention_days: int = 7
+    """How long objects in the store that nothing refers to are left there. 0: for ever."""
     event_retention_days: int = 90
     """How long events are kept, in `GET /v1/events` and for `Last-Event-ID`. 0: for ever."""
     image_workers: int = 0

@@ -62,8 +62,10 @@ class ObjectStore(Protocol):
         """Raises ObjectNotFoundError, ObjectDamagedError."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Deleting what isn't there succeeds."""
+    async def delete(self, key: str, *, unless_put_since: datetime | None = None) -> bool:
+        """Whether there was something and it is gone; deleting what isn't there succeeds. What was put since that
+        moment, even if it was there already, is left: whoever put it is about to refer to it.
+        """
         ...
 
     def list(self, prefix: str = "") -> AsyncIterator[str]:

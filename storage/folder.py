@@ -19,7 +19,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class ObjectFolder:
                     os.replace(record, _record_name(name), dst_dir_fd=folder)
                     failpoints.hit("storage.mid_place")
                     os.replace(content, name, dst_dir_fd=folder)
+                os.utime(name, dir_fd=folder)  # when it was put last
             os.fsync(folder)
         if present is not None and present.sha256 != sha256:
             raise ObjectExistsError(key)
@@ -110,16 +111,20 @@ class ObjectFolder:
         with self._object(key) as (_, _, record):
             return record
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, unless_put_since: datetime | None) -> bool:
         *segments, name = key.split("/")
         with _translated():
             try:
                 with self._folder(segments) as folder, _locked(folder, fcntl.LOCK_EX):
+                    put_at = _put_at(folder, name)
+                    if put_at is not None and unless_put_since is not None and put_at > unless_put_since.timestamp():
+                        return False
                     _unlink(folder, name)
                     _unlink(folder, _record_name(name))
                     os.fsync(folder)
+                    return put_at is not None
             except _NoFolderError:
-                return
+                return False
 
     def children(self, folder_key: str) -> list[str]:
         """Keys of objects in this folder, and of folders (they end with `/`), in the order of the keys below them."""
@@ -245,6 +250,14 @@ def _record(folder: int, name: str) -> StoredObject | None:
     if content.st_size != record.size:
         raise ObjectDamagedError(name)
     return record
+
+
+def _put_at(folder: int, name: str) -> float | None:
+    """Seconds since 1970; None when there is no such object."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _intact(folder: int, name: str) -> StoredObject | None:

@@ -1,7 +1,7 @@
 """The store of one machine: `storage/folder.py` behind the pool of threads."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from storage import base, folder, keys, pool
@@ -43,8 +43,8 @@ class LocalStore:
     async def stat(self, key: str) -> StoredObject:
         return await pool.run(self._folder.stat, keys.check(key))
 
-    async def delete(self, key: str) -> None:
-        await pool.run(self._folder.delete, keys.check(key))
+    async def delete(self, key: str, *, unless_put_since: datetime | None = None) -> bool:
+        return await pool.run(self._folder.delete, keys.check(key), unless_put_since)
 
     async def list(self, prefix: str = "") -> AsyncIterator[str]:
         keys.check_prefix(prefix)

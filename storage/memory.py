@@ -3,6 +3,7 @@
 import errno
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from storage.errors import ChecksumMismatchError, ObjectExistsError, ObjectNotFo
 class MemoryStore:
     def __init__(self) -> None:
         self._objects: dict[str, tuple[StoredObject, bytes]] = {}
+        self._put_at: dict[str, datetime] = {}
 
     async def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
         keys.check(key)
@@ -36,6 +38,7 @@ class MemoryStore:
         present, _ = self._objects.setdefault(key, (made, bytes(data)))
         if present.sha256 != made.sha256:
             raise ObjectExistsError(key)
+        self._put_at[key] = clock.machine()
         return msgspec.structs.replace(present, created=present is made)
 
     async def get(self, key: str) -> bytes:
@@ -50,8 +53,11 @@ class MemoryStore:
     async def stat(self, key: str) -> StoredObject:
         return self._find(key)[0]
 
-    async def delete(self, key: str) -> None:
-        self._objects.pop(keys.check(key), None)
+    async def delete(self, key: str, *, unless_put_since: datetime | None = None) -> bool:
+        if unless_put_since is not None and self._put_at.get(keys.check(key), unless_put_since) > unless_put_since:
+            return False
+        self._put_at.pop(keys.check(key), None)
+        return self._objects.pop(key, None) is not None
 
     async def list(self, prefix: str = "") -> AsyncIterator[str]:
         keys.check_prefix(prefix)

@@ -16,7 +16,7 @@ from domain.generations.events import (
     GenerationSucceeded,
 )
 from domain.tasks.events import TaskDied
-from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
+from domain.upkeep.events import CollectionDue, RetentionDue, StorageCheckDue, SweepDue
 from domain.webhooks.events import (
     DeliveryReplayed,
     EndpointChanged,
@@ -71,6 +71,7 @@ REACTIONS: dict[type[Event], tuple[Reaction, ...] | Silent] = {
     BulkOperationAdvanced: (to(dead_letters.carry_out),),
     SweepDue: (to(upkeep.sweep),),
     RetentionDue: (to(upkeep.prune),),
+    CollectionDue: (to(upkeep.collect),),
     StorageCheckDue: (to(upkeep.check_storage),),
     BulkOperationEnded: Silent("who started it looks at it"),
     EndpointCreated: Silent("it hears of what happens from its commit on"),

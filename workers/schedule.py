@@ -12,7 +12,7 @@ from cronsim import CronSim
 
 from domain.events.base import Event
 from domain.upkeep import ticks
-from domain.upkeep.events import RetentionDue, StorageCheckDue, SweepDue
+from domain.upkeep.events import CollectionDue, RetentionDue, StorageCheckDue, SweepDue
 from domain.upkeep.ticks import State, Tick
 from runtime import clock, failpoints
 from runtime.telemetry import logs, metrics
@@ -51,6 +51,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 SCHEDULES: Final = (
     Schedule(event=SweepDue, cron="*/5 * * * *", missed="last"),
     Schedule(event=RetentionDue, cron="30 3 * * *", missed="last"),
+    Schedule(event=CollectionDue, cron="45 4 * * *", missed="last"),
     Schedule(event=StorageCheckDue, cron="17 * * * *", missed="none"),
 )
 

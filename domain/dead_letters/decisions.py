@@ -26,6 +26,7 @@ WAYS: Final[Mapping[str, BeginAnew | None]] = {
     "generations.withdraw": None,
     "notifications.mail": None,
     "upkeep.check_storage": None,
+    "upkeep.collect": None,
     "upkeep.prune": None,
     "upkeep.sweep": None,
     deliveries.DELIVER: deliveries.replay_dead,

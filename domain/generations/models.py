@@ -68,4 +68,5 @@ class AssetRow(Base):
         ForeignKeyConstraint(["organization_id", "generation_id"], ["generations.organization_id", "generations.id"]),
         Index(None, "organization_id", "generation_id", unique=True),
         Index(None, "organization_id", "identity"),
+        Index(None, "storage_key", postgresql_using="hash"),
     )

@@ -25,6 +25,16 @@ class RetentionDue(Event, frozen=True, kw_only=True):
     tick: str
 
 
+class CollectionDue(Event, frozen=True, kw_only=True):
+    """Objects in the store that nothing refers to are to be deleted."""
+
+    type = "collection.came_due"
+    examples = {1: {"tick": "2026-11-20T04:45:00.000Z"}}
+    public = False
+
+    tick: str
+
+
 class StorageCheckDue(Event, frozen=True, kw_only=True):
     """It is to be looked whether the store works and has what it should have."""
 

@@ -408,6 +408,7 @@ def upgrade() -> None:
         op.f("ix_assets_organization_id_generation_id"), "assets", ["organization_id", "generation_id"], unique=True
     )
     op.create_index(op.f("ix_assets_organization_id_identity"), "assets", ["organization_id", "identity"], unique=False)
+    op.create_index(op.f("ix_assets_storage_key"), "assets", ["storage_key"], unique=False, postgresql_using="hash")
     op.create_table(
         "credit_entries",
         sa.Column("organization_id", sa.String(length=64, collation="C"), nullable=False),

@@ -20,6 +20,7 @@ from workers.reactions import REACTIONS, Silent, to
 
 WITHOUT_AN_END = {
     "upkeep.sweep": "the next tick sweeps all the same; the dead letter shows it",
+    "upkeep.collect": "the next tick collects all the same; the dead letter shows it",
     "upkeep.prune": "the next tick prunes all the same; the dead letter shows it",
     "upkeep.check_storage": "the next tick looks again; the dead letter shows it",
     "notifications.mail": "a mail that can't be sent ends nothing but itself; the dead letter shows it",

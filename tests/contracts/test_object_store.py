@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import clock
 from storage.base import CHUNK_SIZE, ObjectStore
 from storage.errors import (
     ChecksumMismatchError,
@@ -196,6 +197,15 @@ async def test_what_was_deleted_is_gone_and_its_key_may_be_used_again(store: Obj
     assert await keys_of(store) == []
     assert (await store.put("o/one/a", b"second", content_type=PNG)).created
     assert (await store.stat("o/one/a")).content_type == PNG
+
+
+async def test_what_was_put_since_a_moment_even_once_more_is_not_deleted(store: ObjectStore) -> None:
+    await store.put("o/one/a", b"a", content_type="image/png")
+    made = clock.machine() + timedelta(seconds=1)
+    assert not await store.delete("o/one/a", unless_put_since=clock.machine() - timedelta(hours=1))
+    assert await store.get("o/one/a") == b"a"
+    assert await store.delete("o/one/a", unless_put_since=made)
+    assert not await store.delete("o/one/a", unless_put_since=made)
 
 
 async def test_a_reader_finishes_although_the_object_is_deleted_meanwhile(store: ObjectStore) -> None:

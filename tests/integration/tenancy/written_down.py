@@ -82,5 +82,5 @@ SYSTEM_CALLS: Final = {
     "record_images",
     "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "sample_assets", "sample_backlogs",
     "sample_dead_letters", "sample_events", "sample_tasks", "schedule_state", "start_generations",
-    "struggling_deliveries", "touch_keys", "undispatch_tasks", "webhook_targets",
+    "struggling_deliveries", "touch_keys", "undispatch_tasks", "unreferenced_objects", "webhook_targets",
 }  # fmt: skip
