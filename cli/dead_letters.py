@@ -102,7 +102,7 @@ class Desk(msgspec.Struct, frozen=True):
 
 async def _list(given: argparse.Namespace, desk: Desk) -> int:
     found = [letter async for letter in desk.letters(_filter(given))]
-    events = [] if given.actor else [event async for event in desk.events()]
+    events = [] if _filter(given) != Filter() else [event async for event in desk.events()]
     if given.json:
         _print_json({"dead_letters": found, "set_aside_events": events})
         return 0
@@ -213,7 +213,7 @@ def _say(given: argparse.Namespace, line: str, *, to_errors: bool = False) -> No
 
 
 def _filter(given: argparse.Namespace) -> Filter:
-    return Filter(actor=given.actor)
+    return Filter(actor=given.actor, queue=given.queue, organization_id=given.organization, reason=given.reason)
 
 
 def _print_json(value: Any) -> None:

@@ -104,18 +104,24 @@ def _dead_letters(parser: argparse.ArgumentParser) -> None:
         added.add_argument("--json", action="store_true", help="for programs")
         return added
 
-    listed = add("list", "all of them, oldest first")
-    listed.add_argument("--actor", help="only tasks of this actor, such as generations.render")
+    _filters(add("list", "all of them, oldest first"))
     add("show", "one of them, with each of its failures").add_argument("id", help="a task's number or an event's id")
     replay = add("replay", "begin their work anew; a failed image needs its credits again")
     replay.add_argument("ids", nargs="*", metavar="ID", help="tasks' numbers or events' ids")
     replay.add_argument("--all", action="store_true", help="every dead task")
-    replay.add_argument("--actor", help="with --all: only tasks of this actor")
+    _filters(replay, "with --all: ")
     replay.add_argument("--set-aside", action="store_true", help="every event that was set aside")
     replay.add_argument("--rate", type=float, metavar="N", help="at most so many a second")
     discard = add("discard", "give one up for good")
     discard.add_argument("id", help="a task's number or an event's id")
     discard.add_argument("--reason", required=True, help="kept in the audit trail")
+
+
+def _filters(parser: argparse.ArgumentParser, when: str = "") -> None:
+    parser.add_argument("--actor", help=f"{when}only tasks of this actor, such as generations.render")
+    parser.add_argument("--queue", help=f"{when}only tasks of this queue")
+    parser.add_argument("--organization", metavar="ID", help=f"{when}only tasks of this organization")
+    parser.add_argument("--reason", metavar="TEXT", help=f"{when}only those with this text in one of their failures")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONPATH
 
 from domain.accounts.models import OrganizationRow
 from domain.events.models import EventRow
@@ -15,9 +16,9 @@ from domain.tasks.models import TaskRow
 from runtime.database import SystemTransaction, row_dict
 
 Cause = Literal["attempts", "deaths"]
-"""Its attempts were used up, or it had killed its worker three times."""
+"""What ended it: a failed try, the last of its attempts, or the death of another worker."""
 
-_DEADLY: Final = 3
+_OWN_FAILURES: Final = '$[*] ? (@.kind != "refusal")'
 _IS_DEAD: Final = TaskRow.state == literal_column("'dead'")
 """Written out: for a parameter no plan that serves any value could use the index of the dead."""
 _BY_ID: Final = TaskRow.id + 0
@@ -107,7 +108,9 @@ def fitting(only: Filter) -> list[ColumnElement[bool]]:
     equal = [getattr(TaskRow, name) == value for name, value in named.items() if value is not None]
     conditions: list[ColumnElement[bool]] = [_IS_DEAD, *equal]
     if only.cause is not None:
-        conditions.append(TaskRow.deaths >= _DEADLY if only.cause == "deaths" else TaskRow.deaths < _DEADLY)
+        last = func.jsonb_path_query_array(TaskRow.failures, cast(_OWN_FAILURES, JSONPATH)).op("->")(-1)
+        by_death = func.coalesce(last.op("->>")("kind") == "death", False)
+        conditions.append(by_death if only.cause == "deaths" else ~by_death)
     if only.reason is not None:
         failure = func.jsonb_array_elements(TaskRow.failures).table_valued("value")
         told = func.strpos(func.lower(failure.c.value.op("->>")("reason")), only.reason.lower()) > 0
@@ -135,13 +138,13 @@ def _letters() -> Select[*tuple[Any, ...]]:
 
 
 def _letter(row: dict[str, Any]) -> Letter:
-    failures: list[str] = [entry["reason"] for entry in row["failures"] if entry["kind"] != "refusal"]
+    failures = [entry for entry in row["failures"] if entry["kind"] != "refusal"]
     refusals: list[str] = [entry["reason"] for entry in row["failures"] if entry["kind"] == "refusal"]
     origin = row["correlation_id"]
     return Letter(
         **row | {"organization_name": row["organization_name"] or row["organization_id"]},
         trail=f"/trail/{origin}" if origin.startswith("gen_") else None,
-        cause="deaths" if row["deaths"] >= _DEADLY else "attempts",
-        reason=failures[-1] if failures else "",
+        cause="deaths" if failures and failures[-1]["kind"] == "death" else "attempts",
+        reason=failures[-1]["reason"] if failures else "",
         refusal=refusals[-1] if refusals else None,
     )

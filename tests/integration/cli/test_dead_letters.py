@@ -69,6 +69,19 @@ async def test_what_waits_is_listed_for_people_and_for_programs(atelier, ledger)
     assert ([letter["id"] for letter in narrowed["dead_letters"]], narrowed["set_aside_events"]) == ([render.id], [])
 
 
+async def test_filters_narrow_what_is_listed_and_replayed(atelier, ledger):
+    render, withdrawal = await dead_render(ledger), await dead_withdrawal(ledger)
+    for filters, found in (
+        (("--reason", "DATABASE"), [withdrawal.id]),
+        (("--queue", "tests", "--organization", ledger.organization), [render.id, withdrawal.id]),
+        (("--queue", "images"), []),
+    ):
+        told = (await atelier("dead-letters", "list", *filters, "--json")).json
+        assert [letter["id"] for letter in told["dead_letters"]] == found
+    answer = await atelier("dead-letters", "replay", "--all", "--reason", "database")
+    assert answer.out == f"✓ {withdrawal.id} replayed\n"
+
+
 async def test_one_is_shown_with_each_of_its_failures(atelier, ledger):
     task = await dead_withdrawal(ledger)
     shown = (await atelier("dead-letters", "show", str(task.id))).out

@@ -28,7 +28,12 @@ def find(system):
 async def test_each_filter_finds_what_fits_and_all_given_have_to(ledger, find):
     first = await dead_render(ledger, reason="The STORE is away")
     second = await dead_render(ledger, reason="a font is missing")
-    await ledger.rows("update tasks set deaths = 3, queue = 'images' where id = :id returning 1", id=second.id)
+    died = '[{"at": "2026-11-20T11:00:00.000Z", "kind": "death", "reason": "a font is missing"}]'
+    await ledger.rows(
+        "update tasks set failures = cast(:died as jsonb), queue = 'images' where id = :id returning 1",
+        id=second.id, died=died,
+    )  # fmt: skip
+    await ledger.rows("update tasks set deaths = 4 where id = :id returning 1", id=first.id)
     await ledger.rows("update tasks set ended_at = now() - interval '1 h' where id = :id returning 1", id=first.id)
     assert await find() == [first.id, second.id]
     assert await find(reason="store") == [first.id]
