@@ -18,7 +18,7 @@ from bench import tenants
 from bench.faults import audit
 from bench.faults import load as loads
 from bench.faults.journal import Journal
-from bench.faults.load import Load
+from bench.faults.load import Load, Pace
 from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
 from bench.scaling import site
@@ -27,11 +27,9 @@ from bench.scaling.site import Site
 from cli.invariants import Breach
 from runtime.settings import Settings
 
-TENANTS: Final = 5
+PACE: Final = Pace(tenants=5, clients=8, pause=(0.2, 0.8), most_open=100)
 CREDIT: Final = 1_000_000
 MAIL: Final = "scaling@atelier.example"
-MOST_OPEN: Final = 100
-"""Events and tasks under way, above which no new requests are sent."""
 REST: Final = 180.0
 LARGE: Final = 6
 """Requests just before the cut that keep workers busy for some tenths of a second each."""
@@ -105,7 +103,7 @@ class Running:
     async def throttle(self) -> None:
         """Until cancelled: no backlog that would only make the trial longer."""
         while True:
-            self.load.throttle(rest=await self.observed.open_work() > MOST_OPEN)
+            self.load.throttle(rest=await self.observed.open_work() > PACE.most_open)
             await asyncio.sleep(0.5)
 
     async def rest(self) -> None:
@@ -150,10 +148,10 @@ async def _run(
         here = await cleanup.enter_async_context(
             site.standing(settings, network, network.hosts(count), folder, lambda _: None)
         )
-        made = await tenants.make(here, TENANTS, receiver.hooks(receiver.port), credit=CREDIT, notify_email=MAIL)
+        made = await tenants.make(here, PACE.tenants, receiver.hooks(receiver.port), credit=CREDIT, notify_email=MAIL)
         observed = Database(here.settings.database_system_url)
         cleanup.push_async_callback(observed.close)
-        load = Load(here.contract.base_url, made, journals[1], seed=count)
+        load = Load(here.contract.base_url, made, journals[1], seed=count, pace=PACE)
         cleanup.push_async_callback(load.close)
         tell(f"{count} worker hosts, {settings.broker}: {seconds:g} s of load")
         trial = await _under_load(Running(here, observed, load, tell), seconds, cut_for)
