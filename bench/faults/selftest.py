@@ -38,6 +38,9 @@ PATIENCE: Final = 60.0
 STUCK: Final = 15.0
 """Seconds without anything that ends or begins, after which nothing more is waited for."""
 _PACE: Final = Pace(tenants=2, clients=0, pause=(0, 0), most_open=0)
+_RENDERS: Final = """
+    select count(*) from tasks where actor = 'generations.render' and state in ('ready', 'dispatched', 'running')
+"""
 DEFINITION: Final = "select pg_get_functiondef($1::regproc)"
 
 Tell = Callable[[str], None]
@@ -85,6 +88,7 @@ async def _laboratory(settings: Settings, folder: Path) -> AsyncIterator["Labora
             port=0,
             operator_port=0,
             lease_seconds=LEASE,
+            hang_seconds=600.0,  # the one that is frozen shall go on
             dispatched_timeout=2.0,
             outbound_allow="127.0.0.0/8",
             webhook_insecure_http=True,
@@ -203,10 +207,10 @@ class Laboratory:
             await asyncio.sleep(LEASE + 1)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    while await self._observed.open_work():
+                    while (await self._observed.query(_RENDERS))[0][0]:
                         await asyncio.sleep(0.1)
             os.kill(frozen, signal.SIGCONT)
-            await asyncio.sleep(1)
+            await asyncio.sleep(LEASE * 2)
         finally:
             if second.returncode is None:
                 second.terminate()
