@@ -170,6 +170,8 @@ class Lanes:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TIMEOUT):
                 while not (taken := set(place.parent.glob(f"{case.failpoint}@*")) - before):
+                    if urging.done():  # it ends of itself where there is no stimulus, and else by an error
+                        urging.result()
                     await asyncio.sleep(0.02)
         seconds = time.monotonic() - began
         place.unlink(missing_ok=True)

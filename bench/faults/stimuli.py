@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +19,25 @@ from cli.installation import Installation
 from domain.dead_letters import operations
 from domain.dead_letters.letters import Filter
 from domain.dead_letters.operations import Wanted
+from domain.upkeep import ticks
+from domain.upkeep.ticks import Tick
 from runtime import clock, database
 from runtime.settings import Secret, Settings
+from workers.schedule import SCHEDULES
 
 _BURY: Final = """
     update tasks set state = 'dead', ended_at = now()
     where id = (select max(id) from tasks where actor = 'upkeep.sweep' and state = 'done') returning id
 """
 _SAY_SO: Final = "select append_task_died($1)"
-_NOTE: Final = "select * from note_ticks($1::jsonb)"
 _SET_BACK: Final = """
     with gone as (delete from schedule_ticks where schedule = 'sweep')
-    insert into schedule_ticks (schedule, tick) values ('sweep', now() - interval '2 hours')
+    insert into schedule_ticks (schedule, tick, next_tick)
+    values ('sweep', now() - interval '2 hours', now() - interval '1 hour')
 """
+
+_HOUR: Final = timedelta(hours=1)
+_EVENTS: Final = {schedule.name: schedule.event for schedule in SCHEDULES}
 
 Stimulus = Callable[[str], Awaitable[None]]
 """Is given the name of the process."""
@@ -104,15 +111,9 @@ class Stimuli:
 
     def _come_due(self, schedule: str) -> Stimulus:
         async def note(_: str) -> None:
-            now = clock.rfc3339(clock.machine())
-            tick = {
-                "schedule": schedule,
-                "tick": now,
-                "event": f"{schedule}.came_due",
-                "subject": f"{schedule}@{now}",
-                "data": {"tick": now},
-            }
-            await self._observed.query(_NOTE, msgspec.json.encode([tick]).decode())
+            now = clock.machine()
+            tick = Tick(schedule=schedule, at=now, following=now + _HOUR, event=_EVENTS[schedule])
+            await self._observed.query(ticks.NOTE, ticks.encoded([tick]))
 
         return note
 

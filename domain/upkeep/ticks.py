@@ -12,7 +12,7 @@ from runtime import clock
 from runtime.database import SystemTransaction, row_dict
 
 _STATE = "select * from schedule_state($1, $2, $3)"
-_NOTE = "select * from note_ticks($1::jsonb)"
+NOTE = "select * from note_ticks($1::jsonb)"
 _LATEST = text("select * from latest_ticks()")
 
 
@@ -51,8 +51,12 @@ async def state(connection: asyncpg.Connection, by_product: Mapping[str, bool], 
 
 async def note(connection: asyncpg.Connection, ticks: Sequence[Tick]) -> list[str]:
     """Each with its event, unless somebody has noted it before. The schedules whose events were appended."""
-    rows = [_row(tick) for tick in ticks]
-    return [row[0] for row in await connection.fetch(_NOTE, msgspec.json.encode(rows).decode())]
+    return [row[0] for row in await connection.fetch(NOTE, encoded(ticks))]
+
+
+def encoded(ticks: Sequence[Tick]) -> str:
+    """What `NOTE` takes."""
+    return msgspec.json.encode([_row(tick) for tick in ticks]).decode()
 
 
 async def latest(tx: SystemTransaction) -> list[Latest]:
