@@ -44,6 +44,14 @@ def lose_a_part(watchdog: Watchdog) -> None:
     watchdog.watch_for(lambda: None if thread.is_alive() else "a thread has died")
 
 
+async def two_looks(watchdog: Watchdog) -> None:
+    """Between any two of them the last resort is set anew."""
+    looks: list[None] = []
+    watchdog.watch_for(lambda: looks.append(None))
+    while len(looks) < 2:
+        await asyncio.sleep(0.05)
+
+
 WRONGS = {each.__name__: each for each in (block, keep_the_interpreter, block_in_a_log_that_nobody_reads)}
 
 
@@ -53,7 +61,7 @@ async def main(behaviour: str) -> int:
     await asyncio.sleep(0.05)  # it has turned
     if behaviour != "keep_the_interpreter":
         watchdog.last_resort = FOR_EVER
-        await asyncio.sleep(1.5)  # until that holds
+        await two_looks(watchdog)  # until that holds
     print("turning", flush=True)
     if behaviour == "lose_a_part":
         lose_a_part(watchdog)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dramatiq
+import pytest
 
 from queue_config import queues
 from queue_config.base import MessageBroker
@@ -17,7 +18,9 @@ from queue_config.errors import BrokerUnavailableError
 from queue_config.stub_broker import StubBroker
 from tests.integration.courier import Courier
 from tests.integration.workers.conftest import Spine
+from workers import schedule
 from workers.relay import Relay
+from workers.schedule import Schedule
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,14 +42,19 @@ class Recording(StubBroker):
 
 
 @contextlib.asynccontextmanager
-async def running(spine: Spine | Courier, broker: MessageBroker) -> AsyncIterator[Relay]:
-    made = Relay(spine.settings, broker)
-    task = asyncio.create_task(made.run())
-    try:
-        yield made
-    finally:
-        made.stop()
-        await task
+async def running(
+    spine: Spine | Courier, broker: MessageBroker, *, schedules: Sequence[Schedule] = ()
+) -> AsyncIterator[Relay]:
+    """It looks at `schedules` alone, at none unless a test names some: no real tick falls into a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "SCHEDULES", schedules)
+        made = Relay(spine.settings, broker)
+        task = asyncio.create_task(made.run())
+        try:
+            yield made
+        finally:
+            made.stop()
+            await task
 
 
 async def until(condition: Any, seconds: float = 60) -> None:

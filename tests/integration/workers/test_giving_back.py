@@ -9,8 +9,8 @@ from domain.generations import engines, lifecycle
 from runtime import database
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import until
-from workers import execution
 from workers.batches import Batches
+from workers.holdings import Holdings
 
 WAITING = "select exists(select from pg_locks where not granted)"
 
@@ -24,7 +24,14 @@ async def test_what_works_is_given_back_at_once_and_a_record_that_hangs_after_so
     begun = asyncio.Event()
     monkeypatch.setattr("domain.generations.engines._image", _endless_for("works", begun))
     monkeypatch.setattr(Batches, "record", _never)
-    monkeypatch.setattr(execution, "RECORD_SECONDS", 1.5)
+    patience_ends = asyncio.Event()
+    stop_records = Holdings.stop_records
+
+    async def stop_then(self: Holdings, patience: float) -> dict[int, int]:
+        await patience_ends.wait()
+        return await stop_records(self, patience / 10)
+
+    monkeypatch.setattr(Holdings, "stop_records", stop_then)
     lock = await database.connect(spine.settings.database_owner_url, name="test-lock")
     async with lock.transaction():
         await lock.execute("lock table assets in exclusive mode")
@@ -32,8 +39,9 @@ async def test_what_works_is_given_back_at_once_and_a_record_that_hangs_after_so
         await begun.wait()
         await until(lambda: _is(spine, WAITING))
         stopping = asyncio.create_task(spine.executor.give_back())
-        await until(lambda: _is(spine, "select count(*) filter (where state = 'ready') = 1 from tasks"), seconds=1.4)
+        await until(lambda: _is(spine, "select count(*) filter (where state = 'ready') = 1 from tasks"))
         assert not stopping.done()
+        patience_ends.set()
         await stopping
         await message
         states = await spine.rows("select state, attempts, deaths from tasks where id = any(:ids)", ids=ids)

@@ -84,7 +84,7 @@ async def test_the_tasks_of_a_killed_process_run_again_long_before_its_lease_end
         assert await _state(spine, task_id) == ("running", 0), "it lives"
         worker.kill()
         await worker.wait()
-        await until(_sent(broker, task_id), seconds=6)
+        await until(_sent(broker, task_id), seconds=30)
     assert await _state(spine, task_id) == ("dispatched", 1)
     [failure] = await spine.value("select failures from tasks where id = :id", id=task_id)
     assert (failure["kind"], failure["reason"], failure["owner"]) == ("death", "its worker died", "host/1/x")

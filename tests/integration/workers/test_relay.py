@@ -144,7 +144,7 @@ async def test_a_nudge_wakes_the_relay_long_before_it_looks_by_itself(spine: Spi
         await asyncio.sleep(0.3)
         await spine.accept()
         nudge.send()
-        await until(lambda: _true(bool(broker.sent)), seconds=5)
+        await until(lambda: _true(bool(broker.sent)), seconds=20)
     await nudge.close()
 
 
@@ -158,7 +158,7 @@ async def test_without_redis_the_nudge_goes_through_the_database(spine: Spine) -
         await asyncio.sleep(0.3)
         await spine.accept()
         nudge.send()
-        await until(lambda: _true(bool(broker.sent)), seconds=5)
+        await until(lambda: _true(bool(broker.sent)), seconds=20)
     await nudge.close()
 
 

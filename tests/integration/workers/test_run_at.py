@@ -11,7 +11,7 @@ from runtime import clock
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 
-SOON = timedelta(seconds=1.5)
+SOON = timedelta(seconds=5)
 
 
 @pytest.fixture

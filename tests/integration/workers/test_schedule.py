@@ -94,12 +94,13 @@ async def test_the_relay_that_leads_notes_what_is_due_and_workers_do_it(
 ) -> None:
     monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.05)
     spine.settings = msgspec.structs.replace(spine.settings, relay_sweep=0.05)
-    await passed_over(spine, "sweep", datetime.now(UTC) - timedelta(minutes=20))
+    line = Schedule(event=SweepDue, cron="0 0 1 1 *", missed="last")
+    await passed_over(spine, line.name, datetime.now(UTC) - timedelta(days=400))
     await spine.accept()
     await spine.drain()
     await spine.rows("update tasks set ended_at = now() - interval '30 days' returning id")
     brokers = Recording(), Recording()
-    async with running(spine, brokers[0]), running(spine, brokers[1]):
+    async with running(spine, brokers[0], schedules=[line]), running(spine, brokers[1], schedules=[line]):
         await until(lambda: _is(len(brokers[0].sent + brokers[1].sent) == 1))
         await asyncio.sleep(0.3)
     [task_id] = brokers[0].sent + brokers[1].sent
