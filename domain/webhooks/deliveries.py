@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, Select, func, insert, literal, select, update
+from sqlalchemy import Row, ScalarSelect, Select, func, insert, literal, select, update
 
 from domain.events import base, log
 from domain.events.models import EventRow
@@ -125,8 +125,8 @@ async def record(tx: Transaction, task: Task, plan: Plan, outcome: Outcome) -> N
             end = {"status": "delivered", "delivered_at": func.now(), "next_attempt_at": None}
         case Retry(result=Tried() as tried, final=True):
             end = _failed("attempts_exhausted")
-        case Retry(result=Tried() as tried, at=at):
-            end = {"status": "pending", "next_attempt_at": at}
+        case Retry(result=Tried() as tried):
+            end = {"status": "pending", "next_attempt_at": _due(task)}
         case _:
             return
     if await _note(tx, plan, tried, end):
@@ -277,6 +277,12 @@ def _outcome(plan: Plan, tried: Tried) -> Outcome:
                 throttled=result.throttled,
             )
             return Retry(reason, at=at, result=tried, final=at is None)
+
+
+def _due(task: Task) -> ScalarSelect[datetime]:
+    """By the database's clock, which may not be this process's."""
+    query = select(TaskRow.run_at).where(TaskRow.organization_id == task.organization_id, TaskRow.id == task.id)
+    return query.scalar_subquery()
 
 
 def _failed(code: str) -> dict[str, Any]:
