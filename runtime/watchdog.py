@@ -3,10 +3,11 @@
 A thread that runs no work of ours looks once a second whether the event loops turn. One that stands still for too
 long ends the process at once, with its stack in the log: a process that hangs can clean nothing up, and leases and
 locks give its work back. A part that has died, or too much memory, is a reason to stop in order. Time is counted in
-looks, not by a clock: a process that was frozen is not blamed for it.
+looks, not by a clock: a process that was frozen for a while is not blamed for it.
 
 A C extension that does not let go of the interpreter stops this thread too; `faulthandler` waits for that in one that
-needs no interpreter.
+needs no interpreter. It goes by the clock: a process that was frozen for longer than the last resort may be ended as it
+wakes, and is started anew.
 """
 
 import asyncio
