@@ -1,1 +1,1 @@
-"""What measures the product (`python -m bench`) and what torments it (`python -m bench.faults`). Not part of it."""
+"""What measures the product (`make bench`) and what torments it (`make faults`). Not part of it."""

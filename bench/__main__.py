@@ -10,10 +10,11 @@ from typing import Final
 
 import uvloop
 
-from bench import figures, goals, measure, peers, report
+from bench import figures, goals, measure, peers, report, telling
 from bench.measure import Figures
 from runtime.settings import Settings
 
+COMMAND: Final = ".venv/bin/python -m bench"
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
@@ -23,7 +24,7 @@ def main() -> int:
     rounds = []
     for number in range(given.rounds):
         print(f"round {number + 1} of {given.rounds}", flush=True)
-        rounds.append(uvloop.run(measure.one_round(Settings(), given.seconds, _teller(time.monotonic()))))
+        rounds.append(uvloop.run(measure.one_round(Settings(), given.seconds, telling.from_now())))
     print(f"\n{report.table(rounds)}\n", flush=True)
     compared: goals.Peers = {}
     if not given.peers:
@@ -37,13 +38,13 @@ def main() -> int:
     reached = goals.table(goals.rows(rounds, compared))
     print(f"\n{reached}\n\n  written to {_write(given, rounds, compared)}")
     if given.document:
-        figures.document(PAGE, "python -m bench", f"{_machine(given.rounds)}\n\n{reached}")
+        figures.document(PAGE, COMMAND, f"{_machine(given.rounds)}\n\n{reached}")
     return 1 if any(each.lost for each in rounds) else 0
 
 
 def _write(given: argparse.Namespace, rounds: list[Figures], compared: goals.Peers) -> Path:
     content = {
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "command": " ".join([COMMAND, *sys.argv[1:]]),
         "seconds": given.seconds,
         "goals": goals.rows(rounds, compared),
         "medians": report.medians(rounds),
@@ -58,15 +59,8 @@ def _machine(rounds: int) -> str:
     return f"{when}: medians of {rounds} rounds on {os.cpu_count()} cores, Python {platform.python_version()}."
 
 
-def _teller(began: float) -> measure.Tell:
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="medians of so many; each starts afresh")
     parser.add_argument("--seconds", type=float, default=2, metavar="N", help="of each phase of load (default 2)")
     parser.add_argument("--document", action="store_true", help="write the table into docs/performance.md")

@@ -189,7 +189,7 @@ def row(name: str, figures: Figures) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.brokers", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench.brokers", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3, metavar="N", help="of sending (default 3)")
     given = parser.parse_args()
     print("| broker | sent p50 / p99 | at the actor p50 / p99 | sent/s | carried out/s | after a kill | server |")

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bench import load, parts, tenants, usage
+from bench import load, own, parts, telling, tenants, usage
 from bench.load import Generator, Sent, percentile
 from bench.parts import Coalesced, Rate
 from bench.receiver import Receiver
+from bench.telling import Tell
 from bench.tenants import Hook, Tenant
 from cli import installation
 from cli.installation import Installation
@@ -27,8 +28,6 @@ IDLE_REQUESTS: Final = 11
 IDLE_PAUSE: Final = 0.5
 QUIET: Final = 20.0
 """Seconds without a webhook after which what is missing counts as lost."""
-
-Tell = Callable[[str], None]
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -85,21 +84,11 @@ async def _bench(settings: Settings, tell: Tell) -> AsyncIterator["Bench"]:
     """Redis is kept apart from the installation, so that it can be taken away."""
     async with contextlib.AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atelier-bench-")))
-        redis = EmbeddedServices(folder / "redis", progress=_silent, postgres=False)
+        redis = EmbeddedServices(folder / "redis", progress=telling.silent, postgres=False)
         await cleanup.enter_async_context(redis)
-        own = msgspec.structs.replace(
-            settings,
-            data_dir=folder / "var",
-            storage_dir=folder / "var/storage",
-            mail_dir=folder / "var/mail",
-            port=0,
-            operator_port=0,
-            redis_url=redis.endpoints.redis_url,
-            outbound_allow="127.0.0.0/8",
-            webhook_insecure_http=True,
-        )
+        wanted = own.settings(settings, folder, redis_url=redis.endpoints.redis_url)
         tell("starting an installation of its own")
-        running = await cleanup.enter_async_context(installation.running(own, _silent))
+        running = await cleanup.enter_async_context(installation.running(wanted, telling.silent))
         receiver = await cleanup.enter_async_context(Receiver())
         hook = Hook(receiver.url, ("generation.succeeded",))
         made = await tenants.make(running, TENANTS, [hook], credit=CREDIT)
@@ -238,7 +227,3 @@ class Bench:
     def _processes(self) -> dict[str, int]:
         servers = {"postgres", "redis"}
         return {name: pid for name, pid in self._running.pids().items() if name not in servers}
-
-
-def _silent(_line: str) -> None:
-    pass

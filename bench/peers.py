@@ -1,8 +1,7 @@
 """The same load on the product and on what others would build, in one run: the peers' own driver decides how.
 
-The peers are no part of this project: a folder with a `driver.py`, named by `ATELIER_PEERS` or found beside the
-project. It runs under an interpreter that has the peers' packages (their README names them): `ATELIER_PEERS_PYTHON`,
-or the folder's `.venv`.
+The peers are no part of this project: a folder with a `driver.py`, named by `ATELIER_PEERS`. It runs under an
+interpreter that has the peers' packages (their README names them): `ATELIER_PEERS_PYTHON`, or the folder's `.venv`.
 """
 
 import json
@@ -46,8 +45,8 @@ def find() -> Peers | str:
     refuse them as unknown settings.
     """
     named, python = os.environ.pop("ATELIER_PEERS", ""), os.environ.pop("ATELIER_PEERS_PYTHON", "")
-    folder = (Path(named) if named else ROOT.parent / "shared" / "peers").resolve()
-    if not (folder / "driver.py").exists():
+    folder = Path(named).resolve()
+    if not named or not (folder / "driver.py").exists():
         return "no peers to compare with: set ATELIER_PEERS to a folder with their driver.py"
     python = python or str(folder / ".venv" / "bin" / "python")
     if not _has_packages(python):

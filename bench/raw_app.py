@@ -90,7 +90,7 @@ async def serve(database: str, organizations: dict[str, str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.raw_app", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench.raw_app", description=__doc__)
     parser.add_argument("--database", required=True, help="address, as atelier_app")
     keys = parser.parse_args(), sys.stdin.readline()
     with contextlib.suppress(KeyboardInterrupt):

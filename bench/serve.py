@@ -61,7 +61,7 @@ def _as_app(admin_url: str) -> Secret:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench.serve", description=__doc__)
     parser.add_argument("--postgres", required=True, help="address of a superuser, who needs no password")
     parser.add_argument("--redis", required=True, help="address of an empty Redis")
     parser.add_argument("--hook", required=True, help="where webhooks go")

@@ -1,20 +1,16 @@
-"""`python -m bench.deploys`: 10,000 requests while every process is replaced, by its like and by the next release, with
-a migration in the middle; `--mixed`: ten minutes of requests while things break. Exit status 0 when all was kept.
+"""`python -m bench.deploys`: 10,000 requests while every process is replaced, by its like and by the next release,
+with a migration in the middle; `--mixed`: ten minutes of requests while things break. Exit status 0 when all was kept.
 """
 
 import argparse
 import asyncio
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
+from bench import figures, telling
 from bench.deploys import mixed, report, stage
 from bench.deploys.rollout import Rollout
 from runtime.settings import Settings
 
-RESULTS: Final = Path(__file__).parent.parent / "results"
 AVAILABILITY, P95, ERRORS = 99.9, 200.0, 1.0
 """Goals of the mixed load: percent at least, milliseconds and percent at most."""
 
@@ -26,7 +22,7 @@ def main() -> int:
 
 
 async def _rollout(given: argparse.Namespace) -> int:
-    tell = _teller()
+    tell = telling.from_now()
     tell("starting an installation of its own")
     async with stage.open_stage(
         Settings(), rate=given.rate, patience=0.0, dispatched_timeout=given.dispatched_timeout
@@ -42,7 +38,8 @@ async def _rollout(given: argparse.Namespace) -> int:
     whole = report.seen(asked)
     lines = [*report.of_steps(rollout.steps, asked), *report.of_all(whole, asked, outcome), report.of_probes(probes)]
     print("\n".join(lines))
-    _write(report.document(whole, outcome, probes=probes, replaced=rollout.replaced, steps=rollout.steps), "deploys")
+    found = report.document(whole, outcome, probes=probes, replaced=rollout.replaced, steps=rollout.steps)
+    print(f"\n  written to {figures.write('deploys', found)}")
     print(f"\ndeploys: {whole.failed} failed of {whole.requests} requests, {rollout.replaced} processes replaced, "
           f"{len(outcome.troubled)} tasks counted up, {outcome.untold + outcome.unfinished} lost")  # fmt: skip
     kept = not whole.failed and not outcome.troubled and outcome.lost_nothing and probes.complete
@@ -50,7 +47,7 @@ async def _rollout(given: argparse.Namespace) -> int:
 
 
 async def _mixed(given: argparse.Namespace) -> int:
-    tell = _teller()
+    tell = telling.from_now()
     tell("starting an installation of its own")
     async with stage.open_stage(
         Settings(), rate=given.rate, patience=mixed.PATIENCE, dispatched_timeout=given.dispatched_timeout
@@ -62,31 +59,16 @@ async def _mixed(given: argparse.Namespace) -> int:
         asked = staged.load.asked
     whole = report.seen(asked)
     print("\n".join([*mixed.table(blows), *report.of_all(whole, asked, outcome)]))
-    _write(report.document(whole, outcome, blows=blows, seed=given.seed), "mixed")
+    found = report.document(whole, outcome, blows=blows, seed=given.seed)
+    print(f"\n  written to {figures.write('mixed', found)}")
     print(f"\nmixed: availability {whole.availability:.3f} %, p95 {whole.p95:.0f} ms, errors {whole.errors:.3f} %, "
           f"{outcome.untold + outcome.unfinished} lost in {sum(blows.values())} blows (seed {given.seed})")  # fmt: skip
     kept = whole.availability >= AVAILABILITY and whole.p95 < P95 and whole.errors < ERRORS
     return 0 if kept and outcome.lost_nothing else 1
 
 
-def _write(document: bytes, name: str) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.json"
-    path.write_bytes(document)
-    print(f"\n  written to {path}")
-
-
-def _teller() -> Callable[[str], None]:
-    began = time.monotonic()
-
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.deploys", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench.deploys", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000, metavar="N", help="at least so many (default 10,000)")
     parser.add_argument("--rate", type=float, default=60.0, metavar="N", help="requests a second (default 60)")
     parser.add_argument("--rolls", type=int, default=5, metavar="N", help="of every process by its like (default 5)")

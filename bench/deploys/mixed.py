@@ -12,7 +12,8 @@ from typing import Final
 import psutil  # type: ignore[import-untyped]
 import redis.asyncio
 
-from bench.deploys.stage import Stage, Tell
+from bench.deploys.stage import Stage
+from bench.telling import Tell
 from cli.installation import Installation
 
 GAP: Final = 10.0

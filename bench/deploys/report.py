@@ -94,6 +94,5 @@ def of_probes(probes: Probes) -> str:
     )
 
 
-def document(whole: Seen, outcome: Outcome, **more: Any) -> bytes:
-    content = {"seen": whole, "availability": whole.availability, "errors": whole.errors, "outcome": outcome, **more}
-    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+def document(whole: Seen, outcome: Outcome, **more: Any) -> dict[str, Any]:
+    return {"seen": whole, "availability": whole.availability, "errors": whole.errors, "outcome": outcome, **more}

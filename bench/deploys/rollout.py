@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.deploys import next_release
-from bench.deploys.stage import Stage, Tell
+from bench.deploys.stage import Stage
 from bench.faults.observation import Database
+from bench.telling import Tell
 from cli import installation
 from runtime.settings import Settings
 

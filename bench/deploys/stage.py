@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bench import tenants
+from bench import own, tenants
 from bench.deploys.load import Load
 from bench.faults.observation import Database
 from bench.receiver import Receiver
@@ -37,8 +37,6 @@ _COUNTS: Final = """
         (select count(*) from tasks where state = 'dead') as dead,
         (select count(*) from set_aside_events) as set_aside
 """
-
-Tell = Callable[[str], None]
 
 
 class Stage(NamedTuple):
@@ -74,19 +72,9 @@ async def open_stage(
     """The load is not started yet."""
     async with contextlib.AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atelier-deploys-")))
-        own = msgspec.structs.replace(
-            settings,
-            data_dir=folder / "var",
-            storage_dir=folder / "var/storage",
-            mail_dir=folder / "var/mail",
-            port=0,
-            operator_port=0,
-            outbound_allow="127.0.0.0/8",
-            webhook_insecure_http=True,
-            dispatched_timeout=dispatched_timeout,
-        )
+        wanted = own.settings(settings, folder, dispatched_timeout=dispatched_timeout)
         story = cleanup.enter_context((folder / "story.log").open("w", buffering=1))
-        running = await cleanup.enter_async_context(installation.running(own, lambda line: print(line, file=story)))
+        running = await cleanup.enter_async_context(installation.running(wanted, lambda line: print(line, file=story)))
         receiver = await cleanup.enter_async_context(Receiver())
         hook = Hook(receiver.url, ("generation.succeeded",))
         made = await tenants.make(running, TENANTS, [hook], credit=CREDIT)

@@ -2,19 +2,20 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import uvloop
 
-from bench import figures
+from bench import figures, telling
 from bench.fairness import patience, receivers, shares, stage, waits
-from bench.fairness.stage import Stage, Tell
+from bench.fairness.stage import Stage
 from bench.figures import Figure
+from bench.telling import Tell
 from runtime.settings import Settings
 
+COMMAND: Final = ".venv/bin/python -m bench.fairness"
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "fairness.md"
 
 
@@ -43,11 +44,11 @@ PARTS: Final = {
 
 def main() -> int:
     given = _parser().parse_args()
-    found = uvloop.run(_measure(given.part or list(PARTS), _teller(time.monotonic())))
+    found = uvloop.run(_measure(given.part or list(PARTS), telling.from_now()))
     table = figures.markdown(found)
     print(f"\n{table}\n\nwritten to {figures.write('fairness', found)}")
     if given.document:
-        figures.document(DOCUMENT, "python -m bench.fairness", table)
+        figures.document(DOCUMENT, COMMAND, table)
     return 1 if figures.broken(found) else 0
 
 
@@ -64,15 +65,8 @@ async def _measure(names: list[str], tell: Tell) -> list[Figure]:
     return found
 
 
-def _teller(began: float) -> Tell:
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be given more than once")
     parser.add_argument("--document", action="store_true", help="write the table into docs/fairness.md")
     return parser

@@ -2,19 +2,17 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 
-from bench import load, tenants
+from bench import load, own, parts, telling, tenants
 from bench.load import Generator, Sent
+from bench.telling import Tell
 from bench.tenants import Hook, Tenant
 from cli import installation
 from cli.installation import Installation
@@ -24,8 +22,6 @@ from runtime.settings import Settings
 CREDIT: Final = 10_000_000
 CONNECTIONS: Final = 16
 PATIENCE: Final = 120.0
-
-Tell = Callable[[str], None]
 
 
 class Stage:
@@ -51,17 +47,9 @@ class Stage:
     def without_image_workers(self) -> contextlib.AbstractContextManager[None]:
         return self.frozen("worker-images")
 
-    @contextlib.contextmanager
-    def frozen(self, *names: str) -> Iterator[None]:
+    def frozen(self, *names: str) -> contextlib.AbstractContextManager[None]:
         """These processes stand still, and go on at once afterwards."""
-        pids = [self.running.pids()[name] for name in names]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+        return parts.frozen([self.running.pids()[name] for name in names])
 
     async def rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         found: list[asyncpg.Record] = await self.ledger.fetch(statement, *arguments)
@@ -72,20 +60,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, tell: Tell, **own: object) -> AsyncIterator[Stage]:
+async def opened(settings: Settings, tell: Tell, **more: object) -> AsyncIterator[Stage]:
     async with contextlib.AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="atelier-bench-")))
-        given = {
-            "data_dir": folder / "var",
-            "storage_dir": folder / "var/storage",
-            "mail_dir": folder / "var/mail",
-            "port": 0,
-            "operator_port": 0,
-            "outbound_allow": "127.0.0.0/8",
-            "webhook_insecure_http": True,
-        }
-        wanted = msgspec.structs.replace(settings, **(given | own))
-        running = await cleanup.enter_async_context(installation.running(wanted, _silent))
+        wanted = own.settings(settings, folder, **more)
+        running = await cleanup.enter_async_context(installation.running(wanted, telling.silent))
         ledger = await database.connect(running.settings.database_system_url, name="atelier-bench")
         cleanup.push_async_callback(ledger.close)
         yield Stage(running, ledger, tell)
@@ -103,7 +82,3 @@ async def until(condition: Callable[[], Awaitable[object]], *, every: float = 0.
 def p99(values: Sequence[float]) -> float:
     """Milliseconds, of seconds."""
     return load.percentile(sorted(values), 0.99)
-
-
-def _silent(_line: str) -> None:
-    pass

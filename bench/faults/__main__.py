@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 
+from bench import telling
 from bench.faults import campaign, cases, published, report, selftest
 from bench.faults.campaign import Options
 from bench.faults.siege import Goals
@@ -28,9 +29,14 @@ def main() -> int:
             everywhere=given.everywhere,
             failpoint=given.failpoint,
             broker=given.broker,
+            deadline=None if given.reach or given.everywhere else given.deadline * 60,
             goals=Goals(jobs=given.jobs, kills=given.kills, minutes=given.minutes) if given.reach else None,
         )
-        rounds.append(asyncio.run(campaign.run(own, options, _teller(began))))
+        try:
+            rounds.append(asyncio.run(campaign.run(own, options, telling.from_now())))
+        except campaign.OverdueError as overdue:
+            print(f"faults: FAILED, {overdue}")
+            return 1
         seconds = time.monotonic() - began
         print(report.table(rounds[-1]), f"\n\n  {seconds:.0f} s; the same blows again: make faults SEED={options.seed}")
         if given.write:
@@ -39,18 +45,14 @@ def main() -> int:
     return 0 if all(map(report.is_sound, rounds)) else 1
 
 
-def _teller(began: float) -> campaign.Tell:
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    return tell
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench.faults", description=__doc__)
     parser.add_argument("--seed", type=int, metavar="N", help="draws the same blows again (default: a new one)")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="each with the next seed and a new database")
     parser.add_argument("--seconds", type=float, default=30, metavar="N", help="of random blows (default 30)")
+    parser.add_argument(
+        "--deadline", type=float, default=15, metavar="N", help="minutes of a round, then it fails (default 15)"
+    )
     parser.add_argument("--everywhere", action="store_true", help="each failpoint in every process that has it")
     parser.add_argument("--failpoint", choices=sorted(cases.PROCESSES), help="only this one, and nothing random")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="RabbitMQ: Debian's package")

@@ -6,13 +6,13 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from bench import tenants
+from bench import own, tenants
 from bench.faults import audit, cases, clocks, complaints, disk, harms, observation, siege, surroundings
 from bench.faults.audit import Evidence
 from bench.faults.cases import Hit, Lanes
@@ -23,6 +23,7 @@ from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
 from bench.faults.siege import Goals, Seen, Spells
 from bench.faults.surroundings import Surroundings
+from bench.telling import Tell
 from cli import installation
 from cli.installation import Installation
 from cli.invariants import Breach
@@ -35,13 +36,12 @@ SIEGE: Final = Pace(tenants=50, clients=32, pause=(0.05, 0.3), most_open=400)
 REST: Final = 180.0
 """Seconds in which everything must have come to its end after the last blow."""
 
-Tell = Callable[[str], None]
-
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Each failpoint, `everywhere`: in every process that has it, else in one. Then `seconds` of random blows, one each
     `gap` on average, beside `poisons`. `failpoint`: only that one, nothing random. `broker`: what carries the messages;
     without Redis, blows at Redis fall on RabbitMQ. `goals`: a siege (`siege`) takes the place of the random blows.
+    `deadline`: seconds after which the round is broken off and has failed.
     """
 
     seed: int
@@ -53,6 +53,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     broker: Literal["redis", "rabbitmq"] = "redis"
     failpoint: str | None = None
     goals: Goals | None = None
+    deadline: float | None = None
+
+
+class OverdueError(Exception):
+    """A round took longer than its deadline."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,30 +116,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(settings: Settings, options: Options, tell: Tell) -> Report:
-    """The folder stays where it is, and is named, when the round shows anything wrong."""
+    """The folder stays where it is, and is named, when the round shows anything wrong. Raises OverdueError."""
     folder = Path(tempfile.mkdtemp(prefix="atelier-faults-"))
-    report = await _run(_own(settings, folder, options), options, folder, tell)
+    kept = f"logs, journals, images and the database are in {folder}"
+    try:
+        async with asyncio.timeout(options.deadline) as deadline:
+            report = await _run(_own(settings, folder, options), options, folder, tell)
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        tell(kept)
+        raise OverdueError(f"the round had not ended after {options.deadline:g} s (seed {options.seed})") from error
     if report.breaches or report.flaws:
-        tell(f"logs, journals, images and the database are in {folder}")
+        tell(kept)
     else:
         shutil.rmtree(folder)
     return report
 
 
 def _own(settings: Settings, folder: Path, options: Options) -> Settings:
-    return msgspec.structs.replace(
-        settings,
-        broker=options.broker,
-        data_dir=folder / "var",
-        storage_dir=folder / "var/storage",
-        mail_dir=folder / "var/mail",
-        failpoints_dir=cases.folders(folder),
-        port=0,
-        operator_port=0,
-        lease_seconds=options.lease,
-        outbound_allow="127.0.0.0/8",
-        webhook_insecure_http=True,
-    )
+    failpoints = cases.folders(folder)
+    return own.settings(settings, folder, broker=options.broker, failpoints_dir=failpoints, lease_seconds=options.lease)
 
 
 async def _run(settings: Settings, options: Options, folder: Path, tell: Tell) -> Report:

@@ -10,20 +10,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import asyncpg
-import msgspec
 
-from bench import tenants
+from bench import own, telling, tenants
 from bench.faults import audit, bugs, cases, stimuli
 from bench.faults.bugs import Bug, Fault
 from bench.faults.journal import Journal
 from bench.faults.load import Load, Pace
 from bench.faults.observation import Database
 from bench.faults.receiver import Receiver
+from bench.telling import Tell
 from bench.tenants import Tenant
 from cli import installation
 from cli.installation import Installation
@@ -42,8 +42,6 @@ _RENDERS: Final = """
     select count(*) from tasks where actor = 'generations.render' and state in ('ready', 'dispatched', 'running')
 """
 DEFINITION: Final = "select pg_get_functiondef($1::regproc)"
-
-Tell = Callable[[str], None]
 
 
 async def run(settings: Settings, tell: Tell) -> bool:
@@ -79,21 +77,15 @@ async def _laboratory(settings: Settings, folder: Path) -> AsyncIterator["Labora
         receiver = Receiver(received)
         await receiver.start()
         cleanup.push_async_callback(receiver.stop)
-        own = msgspec.structs.replace(
+        wanted = own.settings(
             settings,
-            data_dir=folder / "var",
-            storage_dir=folder / "var/storage",
-            mail_dir=folder / "var/mail",
+            folder,
             failpoints_dir=cases.folders(folder),
-            port=0,
-            operator_port=0,
             lease_seconds=LEASE,
             hang_seconds=600.0,  # the one that is frozen shall go on
             dispatched_timeout=2.0,
-            outbound_allow="127.0.0.0/8",
-            webhook_insecure_http=True,
         )
-        running = await cleanup.enter_async_context(installation.running(own, lambda _: None))
+        running = await cleanup.enter_async_context(installation.running(wanted, telling.silent))
         made = await tenants.make(
             running, _PACE.tenants, receiver.hooks(receiver.port), credit=10_000, notify_email="x@atelier.example"
         )

@@ -1,7 +1,7 @@
 """Databases of a server of their own, each with organizations and a history of some length behind them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -11,6 +11,7 @@ import msgspec
 
 from bench.growth import history
 from bench.growth.history import History
+from bench.telling import Tell
 from domain.accounts import organizations
 from domain.subscriptions import credits
 from migrations import roles, upgrade
@@ -25,8 +26,6 @@ AGE: Final = timedelta(days=20)
 FILLED: Final = ("generations", "credit_entries", "assets", "events", "feed", "tasks", "deliveries")
 """The others are small (keys are kept for three days), or nothing of the hot path reads them."""
 AT_ONCE: Final = 2
-
-Tell = Callable[[str], None]
 
 
 class Filled(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ middle. As root on Linux with iproute2; exit status 0 when work spreads and noth
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,16 +11,17 @@ from typing import Final, NamedTuple
 import msgspec
 import uvloop
 
-from bench import figures
+from bench import figures, telling
 from bench.figures import Figure
 from bench.rabbitmq_server import MissingPackageError
 from bench.scaling import network, trial
 from bench.scaling.network import Network, NetworkMissingError
 from bench.scaling.trial import Trial
+from bench.telling import Tell
 from runtime.settings import Settings
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "scaling.md"
-COMMAND: Final = "python -m bench.scaling"
+COMMAND: Final = ".venv/bin/python -m bench.scaling"
 LEFT_OUT: Final = 2
 """Exit status where this machine has no network or no broker for it."""
 
@@ -44,7 +44,7 @@ def main() -> int:
     options = SHORT if given.short else _options(given)
     try:
         with network.own() as net:
-            trials = list(_trials(options, net, time.monotonic()))
+            trials = list(_trials(options, net, telling.from_now()))
     except (NetworkMissingError, MissingPackageError) as missing:
         print(f"left out: {missing}", file=sys.stderr)
         return LEFT_OUT
@@ -58,10 +58,7 @@ def main() -> int:
     return 1 if figures.broken(found) else 0
 
 
-def _trials(options: Options, net: Network, began: float) -> Iterator[tuple[str, Trial]]:
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
-
+def _trials(options: Options, net: Network, tell: Tell) -> Iterator[tuple[str, Trial]]:
     for broker in options.brokers:
         settings = msgspec.structs.replace(Settings(), broker=broker, lease_seconds=options.lease)
         for count in options.hosts:

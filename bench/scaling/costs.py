@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import uvloop
 
-from bench import figures, usage
+from bench import figures, telling, usage
 from bench.fairness import stage
 from bench.fairness.receivers import Behaviour, Receivers
 from bench.fairness.stage import Stage
@@ -26,7 +26,7 @@ from runtime.settings import Settings
 from workers import relay
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "scaling.md"
-COMMAND: Final = "python -m bench.scaling.costs"
+COMMAND: Final = ".venv/bin/python -m bench.scaling.costs"
 CUSTOMERS: Final = 20
 EACH: Final = 40
 """Images of each customer."""
@@ -165,9 +165,7 @@ def main() -> int:
 
 
 async def _measure() -> list[Figure]:
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    tell = telling.from_now()
     async with stage.opened(Settings(), tell) as here:
         found = await image(here)
     async with stage.opened(Settings(), tell) as here:

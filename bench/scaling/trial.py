@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from bench.faults.receiver import Receiver
 from bench.scaling import site
 from bench.scaling.network import Host, Network
 from bench.scaling.site import Site
+from bench.telling import Tell
 from cli.invariants import Breach
 from runtime.settings import Settings
 
@@ -50,8 +51,6 @@ _LEADER = """
     select host(a.client_addr) as address from pg_locks l join pg_stat_activity a using (pid)
     where l.locktype = 'advisory' and l.granted and a.application_name = 'atelier-relay'
 """
-
-Tell = Callable[[str], None]
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -121,7 +121,7 @@ async def test_the_same_input_gives_the_same_bytes_also_in_another_process(pool,
 @pytest.mark.parametrize("template", catalogue.all_templates().values(), ids=lambda template: template.name)
 async def test_a_preview_shows_what_its_template_draws_today(pool, tmp_path, template):
     drawn = await previews.draw(pool, template, tmp_path)
-    assert drawn == (template.folder / "preview.png").read_bytes(), "run `python -m scripts.previews`"
+    assert drawn == (template.folder / "preview.png").read_bytes(), "run `.venv/bin/python -m scripts.previews`"
 
 
 async def test_different_prompts_look_different(pool, tmp_path):
