@@ -59,7 +59,7 @@ async def stretch(tx: Reader, position: int, *, limit: int, types: Collection[st
     fitting = [row.position for row in seen if row.type in wanted]
     kept = [FedEvent(*row) for row in await tx.execute(_events().where(FeedEntry.position.in_(fitting[:limit])))]
     if len(fitting) > limit:
-        return Stretch(kept, kept[-1].position, more=True)
+        return Stretch(kept, fitting[limit - 1], more=True)  # not the last kept: all of them may just have been pruned
     return Stretch(kept, seen[-1].position if seen else position, len(seen) == LOOK)
 
 
@@ -82,6 +82,11 @@ async def head(tx: Reader) -> int:
 def public_types(wanted: Collection[str] = ()) -> list[str]:
     known = {name for name, event in REGISTRY.items() if event.public}
     return sorted(known & set(wanted) if wanted else known)
+
+
+def private_types() -> list[str]:
+    """What `public_types` leaves out; a type that this code doesn't know is in neither."""
+    return sorted(name for name, event in REGISTRY.items() if not event.public)
 
 
 def _events() -> Select[*tuple[Any, ...]]:

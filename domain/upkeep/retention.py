@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
 
+from domain.events import feed
 from domain.tasks.outcomes import Done, Outcome, Task
 from runtime import clock, failpoints, ids
 from runtime.database import SystemDatabase, Transaction
@@ -27,7 +28,7 @@ _KEYS = "select prune_idempotency_keys($1, $2)"
 _DELIVERIES = "select prune_deliveries($1, $2)"
 _ATTEMPTS = "select prune_attempts($1, $2)"
 _NOTIFICATIONS = "select prune_notifications($1, $2)"
-_LOG = "select * from prune_log($1, $2, $3)"
+_LOG = "select * from prune_log($1, $2, $3, $4)"
 _BULK_OPERATIONS = "select prune_bulk_operations($1, $2)"
 _TICKS = "select prune_ticks($1)"
 
@@ -83,9 +84,9 @@ async def _prune(system: SystemDatabase, statement: str, before: object) -> int:
 
 async def _prune_log(system: SystemDatabase, before: object) -> int:
     """Along the feed, from its beginning to the first page that is too young."""
-    total, position = 0, 0
+    total, position, private = 0, 0, feed.private_types()
     async for _ in _unhurried():
-        row = await system.call(_LOG, before, position, BATCH)
+        row = await system.call(_LOG, before, position, BATCH, private)
         total += row["gone"] if row else 0
         if row is None or row["last"] is None:
             break

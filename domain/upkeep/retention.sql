@@ -107,15 +107,16 @@ $$;
 grant execute on function prune_notifications to atelier_system;
 
 -- One page of the feed, and of the log with it: an event goes when it is old and nothing waits for it or speaks of it, be
--- it a task (some run a year after their event), a delivery or a person. `last`: where the next page begins; null: no
--- more of the feed is old.
-create or replace function prune_log(p_before timestamptz, p_after bigint, p_limit integer, out last bigint, out gone integer)
-language plpgsql as $$
+-- it a task (some run a year after their event), a delivery or a person. No reader is told events of `p_private` types.
+-- `last`: where the next page begins; null: no more of the feed is old.
+create or replace function prune_log(
+    p_before timestamptz, p_after bigint, p_limit integer, p_private text[], out last bigint, out gone integer
+) language plpgsql as $$
 declare
     oldest timestamptz;
 begin
     with page as (
-        select f.position, f.organization_id, f.event_id, e.occurred_at
+        select f.position, f.organization_id, f.event_id, f.type, e.occurred_at
         from feed f left join events e on (e.organization_id, e.id) = (f.organization_id, f.event_id)
         where f.position + 0 > p_after order by f.position + 0 limit p_limit
     ), old as (
@@ -126,7 +127,8 @@ begin
             and not exists (select from set_aside_events s where s.event_id = p.event_id)
     ), told as ( -- readers who were told less than this have missed something
         insert into feed_horizons as h (organization_id, position)
-        select o.organization_id, max(o.position) from old o group by o.organization_id
+        select o.organization_id, max(o.position) from old o
+        where o.type <> all (p_private) group by o.organization_id
         on conflict on constraint pk_feed_horizons do update set position = greatest(h.position, excluded.position)
     ), unfed as (
         delete from feed f using old o where (f.organization_id, f.position) = (o.organization_id, o.position)

@@ -204,5 +204,5 @@ async def test_each_batch_of_what_is_deleted(watch: Watch) -> None:
     for statement, prefix in (("prune_attempts", "att"), ("prune_deliveries", "dlv"), ("prune_notifications", "ntf")):
         bound = ids.earliest(prefix, soon)
         assert_read(await watch.reads(watch.system.call(f"select {statement}($1, $2)", bound, batch)), 20 * batch)
-    page = watch.system.call("select * from prune_log($1, 0, $2)", soon, batch)
+    page = watch.system.call("select * from prune_log($1, 0, $2, $3)", soon, batch, ["file.uploaded"])
     assert_read(await watch.reads(page), 20 * batch)

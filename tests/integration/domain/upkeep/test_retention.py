@@ -1,13 +1,16 @@
 """What is old goes, in batches; what is young, or still spoken of, stays."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from domain.events import feed
+from domain.events.errors import PositionExpired
 from domain.upkeep import retention
 from runtime import clock, ids
+from runtime.database import ReadOnly
 from runtime.settings import Settings
 from tests.integration.domain.ledger import Ledger, key
 
@@ -29,10 +32,16 @@ async def write(ledger: Ledger, table: str, **values: Any) -> None:
     await ledger.rows(f"insert into {table} ({columns}) values ({names}) returning 1", **values)
 
 
-async def event(ledger: Ledger, number: int, *, age: timedelta = OLD) -> str:
+async def event(
+    ledger: Ledger,
+    number: int,
+    *,
+    age: timedelta = OLD,
+    type: str = "generation.cancelled",  # noqa: A002 - its column
+) -> str:
     """With its place in the feed."""
     event_id = ids.earliest("evt", clock.machine() - age + timedelta(seconds=number))
-    common = {"organization_id": ledger.organization, "type": "generation.cancelled", "subject": "gen_1"}
+    common = {"organization_id": ledger.organization, "type": type, "subject": "gen_1"}
     told = {"id": event_id, "version": 1, "correlation_id": "gen_1", "occurred_at": clock.machine() - age}
     await ledger.rows(
         "insert into events (organization_id, type, subject, id, version, correlation_id, occurred_at, data) "
@@ -43,6 +52,10 @@ async def event(ledger: Ledger, number: int, *, age: timedelta = OLD) -> str:
     position = await ledger.value("select nextval('feed_position')")
     await write(ledger, "feed", position=position, event_id=event_id, **common)
     return event_id
+
+
+async def place(ledger: Ledger, event_id: str) -> int:
+    return int(await ledger.value("select position from feed where event_id = :id", id=event_id))
 
 
 async def delivery(ledger: Ledger, number: int, *, status: str = "delivered", event_id: str = "") -> str:
@@ -136,6 +149,37 @@ async def test_an_old_event_goes_with_its_place_in_the_feed_unless_something_spe
     assert await left(ledger, "feed", "event_id") == [waited_for, told, *young]
     gone = await ledger.value("select max(position) from feed where event_id = :id", id=waited_for) - 1
     assert await ledger.value("select position from feed_horizons") == gone
+
+
+async def test_a_reader_that_was_told_the_last_public_event_missed_nothing(ledger: Ledger, settings: Settings) -> None:
+    before, position = [await place(ledger, await event(ledger, number)) for number in (0, 1)]
+    for number, private in enumerate(("file.uploaded", "api_key.created", "webhook_endpoint.changed"), 2):
+        await event(ledger, number, type=private)
+    await retention.prune("retention@now", system=ledger.system, settings=settings)
+    assert await left(ledger, "feed", "event_id") == []
+    assert await ledger.value("select position from feed_horizons") == position
+    async with ledger.database.read_only(ledger.organization) as tx:
+        await feed.check_kept(tx, position)
+        with pytest.raises(PositionExpired):
+            await feed.check_kept(tx, before)
+
+
+async def test_a_reader_under_whom_everything_is_deleted_goes_on(ledger: Ledger, settings: Settings) -> None:
+    places = [await place(ledger, await event(ledger, number)) for number in range(4)]
+    async with ledger.database.read_only(ledger.organization) as tx:
+
+        class Reading:
+            """All is deleted after its first statement."""
+
+            async def execute(self, statement: Any) -> Any:
+                found = await tx.execute(statement)
+                await retention.prune("retention@now", system=ledger.system, settings=settings)
+                return found
+
+        found = await feed.stretch(cast("ReadOnly", Reading()), 0, limit=2, types=["generation.cancelled"])
+        assert found == feed.Stretch([], places[1], more=True)
+        rest = await feed.stretch(tx, found.position, limit=2, types=["generation.cancelled"])
+        assert rest == feed.Stretch([], places[1], more=False)
 
 
 async def test_nought_days_are_for_ever(ledger: Ledger, settings: Settings) -> None:
