@@ -12,6 +12,8 @@ from domain.api_keys.errors import KeyExpired, KeyInvalid, KeyMissing, ScopeMiss
 from domain.errors import DomainError
 from domain.idempotency.errors import KeyBusy, KeyMalformed, KeyReused
 
+_AT_THE_EDGE: Final = (kinds.RateLimited, kinds.LoopDetected)
+"""What `api.edge` alone refuses, with BodyTooSlow: the operators' port has none."""
 ANYWHERE: Final = (
     errors.BadRequest,
     errors.ParameterInvalid,
@@ -22,28 +24,21 @@ ANYWHERE: Final = (
     errors.Overloaded,
     kinds.LoopDetected,
 )
+FOR_OPERATORS: Final = (*(each for each in ANYWHERE if each not in _AT_THE_EDGE), KeyMissing, KeyInvalid)
 FOR_CALLERS: Final = (KeyMissing, KeyInvalid, KeyExpired, ScopeMissing)
-WITH_BODY: Final = (
-    errors.BodyMalformed,
-    errors.BodyInvalid,
-    errors.BodyTooSlow,
-    errors.MediaTypeUnsupported,
-    kinds.TooLarge,
-)
+DECODED: Final = (errors.BodyMalformed, errors.BodyInvalid, errors.MediaTypeUnsupported, kinds.TooLarge)
+WITH_BODY: Final = (*DECODED, errors.BodyTooSlow)
 ONCE: Final = (KeyMalformed, KeyReused, KeyBusy)
 
 
 def public(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
     """Of a route that asks for no key."""
-    by_status: defaultdict[int, list[type[DomainError]]] = defaultdict(list)
-    for refusal in (*refusals, *ANYWHERE):
-        by_status[problems.status_of(refusal)].append(refusal)
-    return {status: _spec(by_status[status]) for status in sorted(by_status)}
+    return _specs(*refusals, *ANYWHERE)
 
 
 def operating(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
     """Of a route of the operators' API."""
-    return public(*refusals, KeyMissing, KeyInvalid)
+    return _specs(*refusals, *FOR_OPERATORS)
 
 
 def reading(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
@@ -58,6 +53,13 @@ def changing(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
 def creating(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
     """Of a route that takes a JSON body and an Idempotency-Key."""
     return changing(*refusals, *ONCE)
+
+
+def _specs(*refusals: type[DomainError]) -> dict[int, ResponseSpec]:
+    by_status: defaultdict[int, list[type[DomainError]]] = defaultdict(list)
+    for refusal in refusals:
+        by_status[problems.status_of(refusal)].append(refusal)
+    return {status: _spec(by_status[status]) for status in sorted(by_status)}
 
 
 def _spec(refusals: list[type[DomainError]]) -> ResponseSpec:

@@ -80,6 +80,7 @@ RENAMED: Final = {
     "Operation": "BulkOperation",
     "OperationList": "BulkOperationList",
     "Wanted": "BulkOperationRequest",
+    "Found": "SearchHit",
 }
 
 _LISTING = re.compile(r"Listing_(?:\w+\.)*(\w+?)(?:View)?_")

@@ -5,18 +5,20 @@ from typing import Annotated, Final, Literal
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from api import answers, pagination
 from api.dependencies import Resources
 from api.errors import CursorInvalid
 from api.operator import access, desk, snapshots
 from api.pagination import CursorParameter, Limit, Listing
+from api.requests import Request
 from domain.dead_letters import letters, operations
 from domain.dead_letters.errors import BulkOperationNotFound, BulkOperationOver
 from domain.dead_letters.letters import Filter, Letter
 from domain.dead_letters.operations import Operation, Wanted
 from domain.generations.errors import GenerationNotReplayable
+from domain.idempotency import keys
 from domain.subscriptions.errors import InsufficientCredits
 from domain.tasks.errors import DeadLetterNotFound, DeadLetterNotReplayable
 from domain.webhooks.errors import DeliveryNotFound, DeliveryPending, EndpointDisabled
@@ -27,6 +29,16 @@ REFUSALS: Final = (
     DeliveryPending, EndpointDisabled,
 )  # fmt: skip
 OPERATIONS: Final = "bulk_operations"
+
+
+OperationKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="1 to 255 printable characters of your choice. The same request under the same key starts one "
+        "operation; repeating it answers that operation as it is by then.",
+    ),
+]
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -75,7 +87,7 @@ async def replay(task_id: FromPath[int], resources: NamedDependency[Resources]) 
     "/{task_id:int}/discard",
     status_code=200,
     summary="Discard a dead letter",
-    responses=answers.operating(DeadLetterNotFound, *answers.WITH_BODY),
+    responses=answers.operating(DeadLetterNotFound, *answers.DECODED),
 )
 async def discard(task_id: FromPath[int], data: JSONBody[Discard], resources: NamedDependency[Resources]) -> Decision:
     await desk.discard(resources, task_id, data.reason)
@@ -87,10 +99,18 @@ async def discard(task_id: FromPath[int], data: JSONBody[Discard], resources: Na
     status_code=202,
     summary="Start a bulk operation",
     description="Replays or discards, in the background and at a rate, all dead letters that fit the filter now.",
-    responses=answers.operating(*answers.WITH_BODY),
+    responses=answers.operating(*answers.DECODED, *answers.ONCE),
 )
-async def start(data: JSONBody[Wanted], resources: NamedDependency[Resources]) -> Operation:
-    return await desk.start(resources, data)
+async def start(
+    request: Request,
+    data: JSONBody[Wanted],
+    resources: NamedDependency[Resources],
+    idempotency_key: OperationKey = None,
+) -> Operation:
+    if idempotency_key is None:
+        return await desk.start(resources, data)
+    key = keys.read(idempotency_key, f"operator POST {request.scope['path']}", await request.body())
+    return await desk.start(resources, data, await desk.operation_under(resources, key))
 
 
 @get("/", summary="List bulk operations", responses=answers.operating(CursorInvalid))

@@ -13,9 +13,12 @@ from api.operator import snapshots
 from domain.dead_letters import decisions, operations
 from domain.dead_letters.letters import Cause, Filter
 from domain.dead_letters.operations import Operation, Wanted
+from domain.idempotency import keys
+from domain.idempotency.keys import Answer, Key
 from domain.pages import PageRequest
 from domain.tasks import dead_letters
 from domain.tasks.dead_letters import DeadLetter
+from runtime import ids
 
 LETTERS = "dead_letters"
 """The list's name in its cursors."""
@@ -60,6 +63,19 @@ async def start(resources: Resources, wanted: Wanted, operation_id: str | None =
             resources.database, snapshots.across(resources), wanted, by=decisions.OPERATOR, operation_id=operation_id
         )
     return await operation(resources, started)
+
+
+async def operation_under(resources: Resources, key: Key) -> str:
+    """The id that goes with a key. It is kept before its operation begins: who was not answered comes again, and
+    `start` then starts it or finds it started. Raises KeyReused, KeyBusy.
+    """
+    async with resources.database.transaction(operations.HOME) as tx:
+        kept = await keys.begin(tx, operations.HOME, key, resources.keyring)
+        if kept is not None:
+            return kept.body.decode()
+        operation_id = ids.new("blk")
+        await keys.finish(tx, operations.HOME, key, Answer(202, operation_id.encode()), resources.keyring)
+    return operation_id
 
 
 async def cancel(resources: Resources, operation_id: str) -> Operation:

@@ -123,7 +123,7 @@ async def _listed(tx: SystemTransaction, only: Filter, cursor: str | None = None
         "letters": found.items,
         "older": f"?{urlencode(named | {'cursor': older})}" if older else "",
         "operations": (await operations.page(tx, PageRequest(OPERATIONS_SHOWN))).items,
-        "operation": ids.new("blk"),
+        "fresh": {action: ids.new("blk") for action in ("replay", "discard")},
         "slowest": SLOWEST,
         "quickest": QUICKEST,
         "said": "",

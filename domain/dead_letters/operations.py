@@ -33,13 +33,17 @@ Rate = Annotated[float, msgspec.Meta(ge=SLOWEST, le=QUICKEST)]
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be done with the dead letters that fit `filter`; an empty one is fitted by all. `rate`: letters a
-    second, at most. `reason` is kept in the audit trail.
+    second, at most. `reason` is kept in the audit trail; who discards gives one.
     """
 
     action: Action
     filter: Filter
     rate: Rate = 10.0
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+    def __post_init__(self) -> None:
+        if self.action == "discard" and not self.reason.strip():
+            raise ValueError("a discard takes a reason")
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

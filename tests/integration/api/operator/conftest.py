@@ -68,10 +68,10 @@ class Operator:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
-    async def call(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
+    async def call(self, method: str, path: str, body: object = None, *, status: int = 200, **headers: str) -> Any:
         """The operators' API, with the token."""
         url = self.api.operator_url + path
-        async with self.api.client.request(method, url, json=body, headers=self.bearer) as answer:
+        async with self.api.client.request(method, url, json=body, headers=self.bearer | headers) as answer:
             assert answer.status == status, await answer.text()
             return await answer.json(content_type=None)
 

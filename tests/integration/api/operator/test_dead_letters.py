@@ -89,6 +89,29 @@ async def test_a_bulk_operation_is_started_followed_and_over(operator, ledger):
     assert (await operator.call("GET", f"{OPERATIONS}/blk_x", status=404))["code"] == "bulk_operation_not_found"
 
 
+async def test_one_operation_is_started_under_one_key(operator, ledger):
+    await dead_render(ledger)
+    wanted, once = {"action": "replay", "filter": {}}, {"idempotency-key": "the night of the 20th"}
+    first = await operator.call("POST", OPERATIONS, wanted, status=202, **once)
+    await operator.spine.drain()
+    again = await operator.call("POST", OPERATIONS, wanted, status=202, **once)
+    assert (again["id"], again["status"], again["replayed"]) == (first["id"], "completed", 1)
+    problem = await operator.call("POST", OPERATIONS, wanted | {"rate": 5}, status=422, **once)
+    assert problem["code"] == "idempotency_key_reused"
+    problem = await operator.call("POST", OPERATIONS, wanted, status=422, **{"idempotency-key": "k" * 256})
+    assert problem["code"] == "idempotency_key_malformed"
+    assert len((await operator.call("GET", OPERATIONS))["data"]) == 1
+
+
+async def test_what_stopped_after_its_key_was_kept_is_started_when_it_comes_again(operator, ledger):
+    await dead_render(ledger)
+    wanted, once = {"action": "replay", "filter": {}}, {"idempotency-key": "k1"}
+    first = await operator.call("POST", OPERATIONS, wanted, status=202, **once)
+    await operator.change("delete from bulk_operations")
+    again = await operator.call("POST", OPERATIONS, wanted, status=202, **once)
+    assert (again["id"], again["status"]) == (first["id"], "running")
+
+
 async def test_one_that_is_cancelled_says_so(operator, ledger):
     await dead_render(ledger)
     begun = await operator.call("POST", OPERATIONS, {"action": "replay", "filter": {}}, status=202)
@@ -98,9 +121,15 @@ async def test_one_that_is_cancelled_says_so(operator, ledger):
     assert len((await operator.call("GET", LETTERS))["data"]) == 1
 
 
-async def test_a_filter_that_says_something_unknown_is_refused_and_nothing_begins(operator, ledger):
+async def test_what_does_not_fit_is_refused_and_nothing_begins(operator, ledger):
     await dead_render(ledger)
-    for wanted in ({"action": "replay", "filter": {"acter": "x"}}, {"action": "replay", "filter": {}, "rate": 0}):
+    without_reason = {"action": "discard", "filter": {}}
+    for wanted in (
+        {"action": "replay", "filter": {"acter": "x"}},
+        {"action": "replay", "filter": {}, "rate": 0},
+        without_reason,
+        without_reason | {"reason": "  "},
+    ):
         assert (await operator.call("POST", OPERATIONS, wanted, status=422))["code"] == "body_invalid"
     assert (await operator.call("GET", OPERATIONS))["data"] == []
 
@@ -128,7 +157,10 @@ async def test_the_description_is_valid_and_true(operator, ledger):
     for item in document["paths"].values():
         for operation in item.values():
             assert operation["summary"]
-    assert {"DeadLetter", "BulkOperation", "BulkOperationRequest"} <= set(document["components"]["schemas"])
+            assert not {"408", "429", "508"} & set(operation["responses"])
+    assert {"DeadLetter", "BulkOperation", "BulkOperationRequest", "SearchHit"} <= set(
+        document["components"]["schemas"]
+    )
     await asyncio.to_thread(_drive, document, operator.api.operator_url, operator.bearer)
 
 

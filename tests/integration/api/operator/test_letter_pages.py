@@ -3,6 +3,7 @@
 import html
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -58,6 +59,26 @@ async def test_the_page_narrows_to_what_fits_and_goes_on_to_older_ones(operator,
     older = html.unescape(re.findall(r'href="(/dead-letters\?cursor=[^"]*)">older', page)[0])
     assert f">{first.id}<" in await operator.page(older)
     assert "None fits." in words(await operator.page("/dead-letters?actor=x"))
+
+
+async def test_moments_in_the_address_stay_when_the_filter_is_changed(operator, ledger):
+    await dead_render(ledger)
+    page = await operator.page("/dead-letters?died_after=2020-01-01T00:00:00&died_before=2999-01-01T00:00:00Z")
+    form = hidden(page.split('<form class="filters"', 2)[1].partition("</form>")[0])
+    assert form == {"died_after": "2020-01-01T00:00:00+00:00", "died_before": "2999-01-01T00:00:00+00:00"}
+    assert "1 fit" in words(await operator.page(f"/dead-letters?{urlencode(form)}"))
+
+
+async def test_each_button_for_all_has_a_form_of_its_own(operator, ledger):
+    """So that Enter in the field of a reason cannot replay."""
+    await dead_render(ledger)
+    forms = re.findall(
+        r'<form[^>]*action="/dead-letters/all">.*?</form>', await operator.page("/dead-letters"), re.DOTALL
+    )
+    assert [(hidden(form)["action"], form.count("<button"), 'name="reason"' in form) for form in forms] == [
+        ("replay", 1, False), ("discard", 1, True),
+    ]  # fmt: skip
+    assert hidden(forms[0])["operation"] != hidden(forms[1])["operation"]
 
 
 async def test_a_button_asks_for_the_token_once_and_the_next_ones_do_not(operator, ledger):
@@ -135,7 +156,12 @@ async def test_nothing_is_changed_by_forged_stale_or_foreign_requests(operator, 
     assert (await press(operator, path, {"ticket": ticket}))[0] == 401
     monkeypatch.undo()
     assert await decided(ledger) == 0
-    for body in ({"rate": "0"}, {"rate": "10", "filter": '{"x": 1}'}, {"rate": "10", "action": "dance"}):
+    for body in (
+        {"rate": "0"},
+        {"rate": "10", "action": "discard", "reason": " "},
+        {"rate": "10", "filter": '{"x": 1}'},
+        {"rate": "10", "action": "dance"},
+    ):
         status, _, _ = await press(operator, "/dead-letters/all", {"action": "replay", "token": operator.token} | body)
         assert status == 422
     assert await decided(ledger) == 0
