@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -35,20 +37,34 @@ EXPECTED: Final = (
     ServiceUnavailableError, SettingsError, StartError, WrongRoleError,
 )  # fmt: skip
 """What a person can do something about: one line, exit status 2."""
+SERVING: Final = frozenset({"api", "relay", "up", "worker"})
+"""Commands that wait for their servers and outlive them: whatever ends them gets into the log with its stack."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
-        return _load(given.module)(given, settings_module.load()) or 0
+        status = _load(given.module)(given, settings_module.load()) or 0
+        sys.stdout.flush()
     except EXPECTED as error:
         print(f"atelier: {error}", file=sys.stderr)
         return 2
     except LOST as error:
+        if given.module in SERVING:
+            raise
+        if isinstance(error, BrokenPipeError):
+            return _hung_up()
         print(f"atelier: a server that this needs cannot be reached: {type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _hung_up() -> int:
+    """Whoever reads what this prints has enough, as `head` has: no word of it, neither now nor when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _load(module: str) -> Command:

@@ -23,7 +23,7 @@ LOST: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
-"""A server that a command needs is not there, or went away while it began."""
+"""A server that a command needs is not there, or went away meanwhile."""
 _AWAY: Final = (OSError, TimeoutError, *LOST)
 _REFUSED: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 

@@ -127,7 +127,7 @@ class Stimuli:
         home = database.Database(settings.database_url, size=1, name="atelier-faults")
         system = database.SystemDatabase(settings.database_system_url, size=1, name="atelier-faults")
         try:
-            wanted = Wanted(action="discard", filter=Filter(actor="upkeep.sweep"))
+            wanted = Wanted(action="discard", filter=Filter(actor="upkeep.sweep"), reason="made for a trial")
             await operations.start(home, system, wanted, by="faults")
         finally:
             await home.close()

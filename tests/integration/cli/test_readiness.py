@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import signal
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench.faults.proxy import Link
-from cli import main, readiness
+from cli import installation, main, readiness
 from cli.readiness import DatabaseAwayError
 from runtime.settings import Settings
+from tests.architecture.source import ROOT
 from tests.conftest import Servers
 
 NOBODY = "postgresql://atelier_app:canary@127.0.0.1:1/atelier"
@@ -50,6 +53,32 @@ def test_a_command_that_cannot_reach_postgresql_says_so_in_one_line(
     assert main.main(command.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "atelier: a server that this needs cannot be reached: ConnectionRefusedError"
+
+
+@pytest.mark.usefixtures("without_postgresql")
+@pytest.mark.parametrize("command", ["api", "relay", "worker --group io", "up"])
+def test_what_ends_a_running_process_is_raised_with_its_stack(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: object) -> int:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(main, "_load", lambda _: lose)
+    with pytest.raises(ConnectionResetError):
+        main.main(command.split())
+    assert main.main(["migrate"]) == 2
+
+
+async def test_a_command_whose_reader_has_read_enough_ends_quietly(settings: Settings) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", "dead-letters", "list", cwd=ROOT, stdout=writer,
+            stderr=asyncio.subprocess.PIPE, env=os.environ | installation.to_environment(settings),
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    _, said = await command.communicate()
+    assert (command.returncode, said) == (128 + signal.SIGPIPE, b"")
 
 
 async def test_a_process_begins_as_soon_as_postgresql_answers(

@@ -125,7 +125,7 @@ async def test_two_who_carry_out_the_same_slice_decide_each_letter_once(ledger, 
 async def test_the_rate_is_kept_over_slices(ledger, spine, one_by_one):
     for _ in range(4):
         await dead_render(ledger)
-    operation_id = await start(spine, Wanted(action="discard", filter=Filter(), rate=10))
+    operation_id = await start(spine, Wanted(action="discard", filter=Filter(), rate=10, reason="a test"))
     began = time.monotonic()
     await spine.drain()
     assert time.monotonic() - began > 0.25
