@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from litestar.di import NamedDependency, Provide
 
@@ -17,6 +17,7 @@ from runtime import failpoints
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.encryption import Keyring
+from runtime.remembered import Remembered
 from runtime.settings import Settings
 from runtime.wakeups import Hub, Nudge
 from storage.addresses import ObjectUrls
@@ -30,7 +31,8 @@ READS: Final = frozenset({"GET", "HEAD"})
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """All that the handlers of this process reach the world through. `inspectors` look at uploaded pictures, `scratch`
-    is where files lie until the store has them; `heartbeat` is in seconds.
+    is where files lie until the store has them; `heartbeat` is in seconds; `examinations` are those of
+    `api.health`, by part.
     """
 
     settings: Settings
@@ -47,6 +49,7 @@ class Resources:
     draining: Draining = field(default_factory=Draining)
     heartbeat: float = 15.0
     check_schema: CheckSchema | None = None
+    examinations: dict[str, Remembered[Any]] = field(default_factory=dict)
 
 
 def resources_of(request: Request) -> Resources:

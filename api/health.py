@@ -1,9 +1,12 @@
-"""Is it there, does it live, may it be sent requests, and how is each of its parts."""
+"""Is it there, does it live, may it be sent requests, and how is each of its parts. Anybody may ask, as often as he
+likes: what PostgreSQL, Redis and the store are asked for it doesn't grow with that.
+"""
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 import redis.asyncio
@@ -11,9 +14,14 @@ from litestar import Response, Router, get
 from litestar.di import NamedDependency
 
 from api.dependencies import Resources
+from runtime.remembered import Remembered
 
 TIMEOUT: Final = 2.0
 """Seconds in which a part has to answer."""
+REMEMBERED: Final = 1.0
+"""Seconds for which its answer is good."""
+SCHEMA_REMEMBERED: Final = 30.0
+"""The same, while it fits: it changes when somebody deploys, and to look takes a connection of its own."""
 UNCACHED: Final = {"cache-control": "no-store"}
 
 Status = Literal["ok", "draining", "failing"]
@@ -49,7 +57,7 @@ async def ready(resources: NamedDependency[Resources]) -> Response[Health]:
     """503 while it stops, while its database is away, and when that is not for this release any more."""
     if resources.draining.begun:
         return _answer(Health("draining"))
-    parts = await asyncio.gather(*(_examine(resources, name) for name, (needed, _) in CHECKS.items() if needed))
+    parts = await asyncio.gather(*(_examine(resources, name) for name, check in CHECKS.items() if check.needed))
     return _answer(Health("ok" if all(part.status == "ok" for part in parts) else "failing"))
 
 
@@ -82,24 +90,41 @@ async def _redis(resources: Resources) -> None:
             await client.ping()
 
 
-CHECKS: Final[dict[str, tuple[bool, Callable[[Resources], Awaitable[None]]]]] = {
-    "database": (True, _database),
-    "schema": (True, _schema),
-    "storage": (False, _storage),
-    "redis": (False, _redis),
+class Check(NamedTuple):
+    """`remembered`: for so many seconds, when it went well."""
+
+    ask: Callable[[Resources], Awaitable[None]]
+    needed: bool = False
+    remembered: float = REMEMBERED
+
+
+CHECKS: Final = {
+    "database": Check(_database, needed=True),
+    "schema": Check(_schema, needed=True, remembered=SCHEMA_REMEMBERED),
+    "storage": Check(_storage),
+    "redis": Check(_redis),
 }
 
 
 async def _examine(resources: Resources, name: str) -> Part:
-    needed, check = CHECKS[name]
+    def seconds(part: Part) -> float:
+        return CHECKS[name].remembered if part.status == "ok" else REMEMBERED
+
+    if name not in resources.examinations:
+        resources.examinations[name] = Remembered(functools.partial(_found, resources, CHECKS[name]), seconds)
+    part: Part = await resources.examinations[name]()
+    return part
+
+
+async def _found(resources: Resources, check: Check) -> Part:
     began = time.perf_counter()
     status: Literal["ok", "failing"] = "ok"
     try:
         async with asyncio.timeout(TIMEOUT):
-            await check(resources)
+            await check.ask(resources)
     except Exception:  # noqa: BLE001 - whatever it is, the part does not work
         status = "failing"
-    return Part(status=status, needed=needed, milliseconds=round((time.perf_counter() - began) * 1000, 1))
+    return Part(status=status, needed=check.needed, milliseconds=round((time.perf_counter() - began) * 1000, 1))
 
 
 def _answer(health: Report) -> Response[Report]:

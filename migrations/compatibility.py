@@ -3,6 +3,7 @@ long as it says that it still carries that code. Revisions are numbered, so the 
 """
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class Standing(msgspec.Struct, frozen=True):
     kept: Kept
 
 
+@functools.cache
 def head() -> str:
     """The newest revision that this code knows."""
     return max(file.name[:4] for file in (Path(__file__).parent / "versions").glob("[0-9]*.py"))

@@ -1,5 +1,6 @@
 """Health, on both ports."""
 
+import asyncio
 import functools
 
 import asyncpg
@@ -65,10 +66,31 @@ async def test_one_whose_database_was_made_for_later_releases_is_not_ready(setti
         owner = await asyncpg.connect(settings.database_owner_url)
         await owner.execute("""comment on table alembic_version is '{"oldest": "9999"}'""")
         await owner.close()
+        api.resources.examinations.clear()  # the time for which it was good is over
         assert await asked(api, "/health/ready") == (503, {"status": "failing"})
         assert await asked(api, "/health/live") == (200, {"status": "ok"})
         status, told = await asked(api, "/health/detailed")
     assert (status, told["parts"]["schema"]["status"], told["parts"]["database"]["status"]) == (503, "failing", "ok")
+
+
+async def test_however_many_ask_the_database_is_asked_once(settings):
+    looked, may_answer = 0, asyncio.Event()
+
+    async def check():
+        nonlocal looked
+        looked += 1
+        await may_answer.wait()
+
+    async with serving(settings, check_schema=check) as api:
+        paths = ["/health/ready", "/health/detailed", f"{api.operator_url}/health/ready"] * 10
+        asking = [asyncio.create_task(asked(api, path)) for path in paths]
+        async with asyncio.timeout(10):
+            while not looked:
+                await asyncio.sleep(0.01)
+        may_answer.set()
+        assert [status for status, _ in await asyncio.gather(*asking)] == [200] * len(paths)
+        assert (await asked(api, "/health/ready"))[0] == 200
+    assert looked == 1
 
 
 async def test_a_process_on_its_way_out_is_not_ready(api):
