@@ -65,12 +65,15 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """`images` and `deliveries` by host. `metrics`: how many of the workers' metrics were read over the network."""
+    """`images` and `deliveries` by host, before the cut. `at_work`: hosts that had made an image by the end. `metrics`:
+    how many of the workers' metrics were read over the network.
+    """
 
     hosts: int
     images: dict[str, int]
     deliveries: dict[str, int]
     accepted: int
+    at_work: int
     metrics: int
     cut: Cut | None
     breaches: list[Breach]
@@ -78,7 +81,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def evenness(self) -> float:
         """What the least busy host made of its even share of the images."""
-        return min(self.images.values()) / (sum(self.images.values()) / self.hosts)
+        return min(self.images.values()) / max(1, sum(self.images.values()) / self.hosts)
 
 
 class Running:
@@ -171,11 +174,13 @@ async def _under_load(running: Running, seconds: float, cut_for: float) -> Trial
     read = await running.metrics()
     throttle.cancel()
     await running.rest()
+    by_the_end = await running.by_host("generations.render")
     return Trial(
         hosts=len(running.here.hosts),
         images=images,
         deliveries=deliveries,
         accepted=running.load.accepted,
+        at_work=sum(count > 0 for count in by_the_end.values()),
         metrics=read,
         cut=cut,
         breaches=[],
