@@ -262,6 +262,7 @@ class Torment:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REST):
                 while await self._observed.open_work() or await self._still_open():
+                    await self._observed.hasten()
                     await asyncio.sleep(0.5)
                 self.rested = time.monotonic() - began
 
