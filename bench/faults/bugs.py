@@ -54,7 +54,7 @@ BUGS: Final = (
         name="acknowledge before commit",
         fault="kill_claimant",
         kinds=frozenset({"lost"}),
-        edits=(Edit("note_deaths", "case when t.deaths + 1 >= suspect.last then 'dead' else 'ready' end", "'done'"),),
+        edits=(Edit("note_deaths", "case when suspect.guilty then 'dead' else 'ready' end", "'done'"),),
     ),
     Bug(  # what was recorded and not acknowledged is delivered again, and nothing is in the way of a second outcome
         name="no unique outcome",

@@ -32,8 +32,9 @@ $$;
 grant execute on function bury_task to atelier_app;
 
 -- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready. Of
--- many tasks that a worker held, nearly all are innocent of its end: what died among more than eight is buried by the
--- tenth.
+-- many tasks that a worker held, nearly all are innocent of its end: what died among more than eight does not count
+-- towards the three, and the tenth death of any kind buries. Each death notes among how many it was; `deaths` says how
+-- many of those notes are of this life, for a replay sets it to zero and keeps them.
 create or replace function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
@@ -42,13 +43,23 @@ begin
     with moved as (
         update tasks t set
             deaths = t.deaths + 1,
-            state = case when t.deaths + 1 >= suspect.last then 'dead' else 'ready' end,
-            ended_at = case when t.deaths + 1 >= suspect.last then now() end,
+            state = case when suspect.guilty then 'dead' else 'ready' end,
+            ended_at = case when suspect.guilty then now() end,
             run_at = now(), lease_until = null,
-            failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner)
+            failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner,
+                'among', suspect.among)
         from (
-            select s.id, case when count(*) over (partition by s.owner) > 8 then 10 else 3 end as last
-            from tasks s where s.id = any (p_tasks)
+            select held.id, held.among,
+                held.deaths >= 9 or held.among <= 8 and 2 <= (
+                    select count(*) from (
+                        select f.value from jsonb_array_elements(held.failures) with ordinality f (value, place)
+                        where f.value ->> 'kind' = 'death' order by f.place desc limit held.deaths
+                    ) death where (death.value ->> 'among')::integer <= 8
+                ) as guilty
+            from (
+                select s.id, s.deaths, s.failures, count(*) over (partition by s.owner) as among
+                from tasks s where s.id = any (p_tasks)
+            ) held
         ) suspect
         where t.id = suspect.id
         returning t.id, t.state
