@@ -136,12 +136,19 @@ def serve_worker(settings: Settings, group: Group) -> Ending:
     watchdog.expect_end()
     log.info("worker stops")
     serving.stop_taking(serving_worker)
-    with contextlib.suppress(TimeoutError):
-        asyncio.run_coroutine_threadsafe(worker.give_back(), loop.loop).result(timeout=settings.shutdown_timeout)
+    _give_back(worker, loop, settings.shutdown_timeout)
     serving.stop(serving_worker, settings.shutdown_timeout)
     broker.close()
     tracing.shutdown()
     return watchdog.ending
+
+
+def _give_back(worker: Worker, loop: EventLoop, seconds: float) -> None:
+    """No longer than that, and then the stop goes on whatever came of it: others find what is left."""
+    try:
+        asyncio.run_coroutine_threadsafe(worker.give_back(), loop.loop).result(timeout=seconds)
+    except Exception as error:  # noqa: BLE001 - there is more to stop
+        log.warning("tasks could not be given back", error=type(error).__name__)
 
 
 def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Worker:

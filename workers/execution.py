@@ -117,8 +117,11 @@ class Executor:
 
     async def _claim_now(self, task_ids: Sequence[int]) -> list[Task]:
         """Made again after it was committed unheard of, a claim has what it had. That is why a task must not be claimed
-        while it is held, or another claim of this process is on its way.
+        while it is held, or another claim of this process is on its way. Who has waited until the process stops claims
+        nothing more.
         """
+        if self.stopping:
+            return []
         return await claims.claim(
             self._system,
             task_ids,
@@ -141,7 +144,7 @@ class Executor:
 
     async def _give_back(self, stopped: dict[int, int]) -> None:
         if stopped:
-            given = await claims.give_back(self._system, stopped)
+            given = await perseverance.until_done(lambda: claims.give_back(self._system, stopped))
             log.info("gave tasks back", tasks=given)
 
     async def _hold(self, task: Task) -> None:
@@ -153,7 +156,7 @@ class Executor:
         ):
             self._claiming.discard(task.id)
             if self.stopping:  # it was claimed while the others were given back
-                await claims.give_back(self._system, {task.id: task.lease_token})
+                await self._give_back({task.id: task.lease_token})
                 return
             TASK_WAIT_SECONDS.labels(task.actor).observe(max(0.0, task.waited_seconds))
             try:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -172,6 +173,26 @@ async def test_who_dies_three_times_among_many_lives_on(spine: Spine) -> None:
         assert [tuple(row) for row in rows] == [(deaths, state)] * 9
 
 
+async def test_deaths_among_many_do_not_count_towards_the_three_of_one_that_dies_among_few(spine: Spine) -> None:
+    for _ in range(9):
+        await spine.accept()
+    await spine.step()
+    everyone = [
+        row[0] for row in await spine.rows("select id from tasks where actor = :actor order by id", actor=RENDER)
+    ]
+    one, few, many = everyone[0], everyone[:1], everyone
+    states = [await _dies(spine, one, among) for among in (many, many, few, many, few, few)]
+    assert states == ["ready"] * 5 + ["dead"]
+    await spine.rows("update tasks set state = 'ready', deaths = 0 returning 1")
+    assert [await _dies(spine, one, few) for _ in range(3)] == ["ready", "ready", "dead"], "a replay begins anew"
+
+
+async def _dies(spine: Spine, task_id: int, among: list[int]) -> str:
+    await spine.rows("update tasks set state = 'running', owner = 'doomed' where id = any(:ids) returning 1", ids=among)
+    await spine.rows("select note_deaths(:ids)", ids=among)
+    return str(await spine.value("select state from tasks where id = :id", id=task_id))
+
+
 async def test_a_try_that_fails_is_repeated_later_and_counted(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
     generation = await spine.accept()
     ids = await spine.dispatch(RENDER)
@@ -249,6 +270,51 @@ async def test_a_task_that_is_claimed_while_the_others_are_given_back_goes_with_
     await spine.executor.run(ids)
     row = (await spine.rows("select state, attempts, deaths from tasks where id = :id", id=ids[0]))[0]
     assert tuple(row) == ("ready", 0, 0)
+
+
+async def test_tasks_are_given_back_though_the_connection_breaks_meanwhile(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    begun, give_back = asyncio.Event(), claims.give_back
+    faults: list[Exception] = [ConnectionResetError(), asyncpg.ConnectionDoesNotExistError("gone")]
+
+    async def endless(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async def broken_at_first(*arguments: Any) -> int:
+        if faults:
+            raise faults.pop()
+        return await give_back(*arguments)
+
+    monkeypatch.setattr("domain.generations.engines._image", endless)
+    monkeypatch.setattr(claims, "give_back", broken_at_first)
+    message = asyncio.create_task(spine.executor.run(ids))
+    await begun.wait()
+    await spine.executor.give_back()
+    await message
+    [row] = await spine.rows("select state, attempts, deaths from tasks where id = :id", id=ids[0])
+    assert tuple(row) == ("ready", 0, 0)
+
+
+async def test_a_claim_that_waited_for_the_database_until_the_process_stops_claims_nothing(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spine.accept()
+    ids = await spine.dispatch(RENDER)
+    tried: list[object] = []
+
+    async def away(*_: object, **__: object) -> None:
+        tried.append(None)
+        await spine.executor.give_back()
+        raise ConnectionResetError
+
+    monkeypatch.setattr(claims, "claim", away)
+    await spine.executor.run(ids)
+    assert len(tried) == 1
+    assert await spine.value("select state from tasks where id = :id", id=ids[0]) == "dispatched"
 
 
 async def test_an_executor_that_stops_takes_nothing_more(spine: Spine) -> None:

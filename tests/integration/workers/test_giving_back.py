@@ -1,14 +1,17 @@
 """A stop while a record hangs."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import asyncpg
 import pytest
 
 from domain.generations import engines, lifecycle
 from runtime import database
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import until
+from workers import app
 from workers.batches import Batches
 from workers.holdings import Holdings
 
@@ -51,6 +54,18 @@ async def test_what_works_is_given_back_at_once_and_a_record_that_hangs_after_so
     spine.executors[0] = spine.new_executor()
     await spine.drain()
     assert await spine.value("select count(*) from generations where status = 'succeeded'") == 2
+
+
+@pytest.mark.parametrize("fault", [ConnectionRefusedError(), asyncpg.CannotConnectNowError(), None])
+async def test_a_stop_goes_on_though_nothing_can_be_given_back(fault: Exception | None) -> None:
+    class Worker:
+        async def give_back(self) -> None:
+            if fault is not None:
+                raise fault
+            await asyncio.sleep(60)
+
+    loop = SimpleNamespace(loop=asyncio.get_running_loop())
+    await asyncio.to_thread(app._give_back, cast("Any", Worker()), cast("Any", loop), 0.1)
 
 
 def _endless_for(label: str, begun: asyncio.Event) -> Any:
