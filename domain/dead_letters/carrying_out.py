@@ -21,8 +21,11 @@ from domain.tasks.dead_letters import DeadLetter
 from domain.tasks.errors import DeadLetterNotFound
 from domain.tasks.models import TaskRow
 from domain.tasks.outcomes import Done, Outcome, Task
-from runtime import failpoints
+from runtime import database_faults, failpoints
 from runtime.database import Database, SystemDatabase, Transaction
+from runtime.telemetry import logs
+
+log = logs.logger(__name__)
 
 SLICE_SECONDS: Final = 5.0
 """So short that a slice is hardly ever killed three times, which would bury it."""
@@ -107,7 +110,7 @@ async def _next(system: SystemDatabase, plan: Plan, position: int) -> list[DeadL
     running = select(1).where(BulkOperation.id == plan.id, BulkOperation.status == "running")
     conditions: list[Any] = [
         *letters.fitting(plan.filter),
-        TaskRow.id > position,
+        position < letters.BY_ID,
         TaskRow.ended_at <= plan.created_at,
         ~decided.where(BulkDecision.organization_id == TaskRow.organization_id).exists(),
         running.where(BulkOperation.organization_id == HOME).exists(),
@@ -125,12 +128,22 @@ async def _decide(database: Database, plan: Plan, letter: DeadLetter) -> None:
     except DeadLetterNotFound:  # somebody else has decided
         return
     except DomainError as refusal:
-        async with database.transaction(letter.organization_id) as tx:
-            if await _note(tx, plan, letter, "refused", refusal.code):
-                await dead_letters.note_refusal(tx, letter, refusal)
-        decisions.DECIDED.labels("refused").inc()
+        await _refuse(database, plan, letter, refusal.detail, refusal.code)
+        return
+    except Exception as error:
+        if isinstance(error, database_faults.ANY) or database_faults.is_disconnect(error):
+            raise
+        log.error("a dead letter could not be decided", task=str(letter.id), error=type(error).__name__)  # noqa: TRY400 - a traceback's texts quote data
+        await _refuse(database, plan, letter, "something went wrong here", "internal_error")
         return
     decisions.DECIDED.labels(_DONE[plan.action]).inc()
+
+
+async def _refuse(database: Database, plan: Plan, letter: DeadLetter, reason: str, code: str) -> None:
+    async with database.transaction(letter.organization_id) as tx:
+        if await _note(tx, plan, letter, "refused", code):
+            await dead_letters.note_refusal(tx, letter, reason, code)
+    decisions.DECIDED.labels("refused").inc()
 
 
 async def _carry_out_on(tx: Transaction, plan: Plan, letter: DeadLetter) -> None:

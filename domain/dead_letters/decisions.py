@@ -51,7 +51,7 @@ async def replay(database: Database, letter: DeadLetter) -> None:
         raise
     except DomainError as refusal:
         async with database.transaction(letter.organization_id) as tx:
-            await dead_letters.note_refusal(tx, letter, refusal)
+            await dead_letters.note_refusal(tx, letter, refusal.detail, refusal.code)
         DECIDED.labels("refused").inc()
         raise
     DECIDED.labels("replayed").inc()

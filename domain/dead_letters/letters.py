@@ -21,8 +21,8 @@ Cause = Literal["attempts", "deaths"]
 _OWN_FAILURES: Final = '$[*] ? (@.kind != "refusal")'
 _IS_DEAD: Final = TaskRow.state == literal_column("'dead'")
 """Written out: for a parameter no plan that serves any value could use the index of the dead."""
-_BY_ID: Final = TaskRow.id + 0
-"""An expression, or PostgreSQL may look for the few that are dead along the ids of all tasks."""
+BY_ID: Final[ColumnElement[int]] = TaskRow.id + literal_column("0")
+"""The expression of the index of the dead, or PostgreSQL may look for the few of them along the ids of all tasks."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -71,8 +71,8 @@ async def page(tx: SystemTransaction, only: Filter, wanted: PageRequest) -> Page
     """Newest first; `after` and `last` are tasks' numbers."""
     query = _letters().where(*fitting(only))
     if wanted.after is not None:
-        query = query.where(TaskRow.id < int(wanted.after))
-    found = list(await tx.execute(query.order_by(_BY_ID.desc()).limit(wanted.limit + 1)))
+        query = query.where(int(wanted.after) > BY_ID)
+    found = list(await tx.execute(query.order_by(BY_ID.desc()).limit(wanted.limit + 1)))
     kept = [_letter(row_dict(row)) for row in found[: wanted.limit]]
     return Page(kept, str(kept[-1].id) if len(found) > wanted.limit else None)
 
@@ -87,13 +87,13 @@ async def get(tx: SystemTransaction, task_id: int) -> Letter:
 
 async def oldest(tx: SystemTransaction, only: Filter, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
     """Oldest first; `after` is the id of the last one of the page before."""
-    return await some(tx, [*fitting(only), TaskRow.id > after], limit=limit)
+    return await some(tx, [*fitting(only), after < BY_ID], limit=limit)
 
 
 async def some(tx: SystemTransaction, conditions: list[ColumnElement[bool]], *, limit: int) -> list[DeadLetter]:
     """Oldest first."""
     columns = (getattr(TaskRow, name) for name in DeadLetter.__struct_fields__)
-    query = select(*columns).where(*conditions).order_by(_BY_ID).limit(limit)
+    query = select(*columns).where(*conditions).order_by(BY_ID).limit(limit)
     return [DeadLetter(**row_dict(row)) for row in await tx.execute(query)]
 
 

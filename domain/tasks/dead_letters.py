@@ -9,7 +9,6 @@ from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.exc import DBAPIError
 
 from domain.audit import log as audit
-from domain.errors import DomainError
 from domain.events.models import SetAsideEvent
 from domain.tasks.errors import DeadLetterNotFound, ExpansionFailed, SetAsideEventNotFound
 from domain.tasks.models import TaskRow
@@ -70,9 +69,9 @@ async def discard(tx: Transaction, letter: DeadLetter, *, by: str, reason: str, 
     await _note(tx, letter, by, "dead_letter.discarded", {"reason": reason} | details)
 
 
-async def note_refusal(tx: Transaction, letter: DeadLetter, refusal: DomainError) -> None:
+async def note_refusal(tx: Transaction, letter: DeadLetter, reason: str, code: str) -> None:
     """Why it was not replayed stands among its failures, in place of an earlier refusal; it stays dead."""
-    entry = {"at": clock.rfc3339(clock.machine()), "kind": "refusal", "reason": f"{refusal.detail} ({refusal.code})"}
+    entry = {"at": clock.rfc3339(clock.machine()), "kind": "refusal", "reason": f"{reason} ({code})"}
     before = func.jsonb_path_query_array(TaskRow.failures, cast('$[*] ? (@.kind != "refusal")', JSONPATH))
     told = before.op("||")(cast([entry], JSONB))
     query = update(TaskRow).where(TaskRow.id == letter.id, TaskRow.state == "dead")

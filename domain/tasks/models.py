@@ -74,7 +74,7 @@ class TaskRow(Base):
             postgresql_where=text("state in ('dispatched', 'running')"),
         ),
         Index("ix_tasks_dead", "organization_id", "id", postgresql_where=text("state = 'dead'")),
-        Index("ix_tasks_dead_in_order", "id", postgresql_where=text("state = 'dead'")),
+        Index("ix_tasks_dead_in_order", text("(id + 0)"), postgresql_where=text("state = 'dead'")),
         Index("ix_tasks_done", "ended_at", postgresql_where=text("state in ('done', 'cancelled')")),
     )
 

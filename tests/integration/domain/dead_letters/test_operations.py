@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.dead_letters import carrying_out, operations
+from domain.dead_letters import carrying_out, decisions, operations
 from domain.dead_letters.errors import BulkOperationNotFound, BulkOperationOver
 from domain.dead_letters.letters import Filter
 from domain.dead_letters.operations import HOME, Operation, Wanted
@@ -63,6 +63,26 @@ async def test_what_the_domain_refuses_is_counted_by_why_and_the_rest_goes_on(le
     assert (operation.status, operation.replayed, operation.decided) == ("completed", 2, 3)
     assert operation.refused_by_code == {"insufficient_credits": 1}
     assert await ledger.value("select failures -> -1 ->> 'kind' from tasks where id = :id", id=tasks[2].id) == "refusal"
+
+
+async def test_one_whose_decision_goes_wrong_is_refused_and_the_rest_goes_on(ledger, spine, monkeypatch):
+    tasks = [await dead_render(ledger) for _ in range(3)]
+    begin_anew = decisions.begin_anew
+
+    async def wrong_for_the_second(tx, letter, **details):
+        if letter.id == tasks[1].id:
+            raise KeyError(letter.id)
+        await begin_anew(tx, letter, **details)
+
+    monkeypatch.setattr(decisions, "begin_anew", wrong_for_the_second)
+    operation_id = await start(spine)
+    await spine.drain()
+    operation = await read(spine, operation_id)
+    assert (operation.status, operation.replayed, operation.decided) == ("completed", 2, 3)
+    assert operation.refused_by_code == {"internal_error": 1}
+    query = "select state, failures -> -1 ->> 'reason' from tasks where id = :id"
+    [row] = await spine.rows(query, id=tasks[1].id)
+    assert tuple(row) == ("dead", "something went wrong here (internal_error)")
 
 
 async def test_many_are_discarded_with_one_reason(ledger, spine):
