@@ -103,6 +103,7 @@ class Relay:
         self._rest_seconds = FIRST_REST
         self._seen_database = -math.inf
         self._broker_rests_until = -math.inf
+        self._longest_silence = max(FROZEN_SECONDS, 3 * settings.relay_sweep)
         self.leading = False
 
     def ailment(self) -> str | None:
@@ -114,7 +115,7 @@ class Relay:
         if self._stopping.is_set():
             return "it stops"
         silent = time.monotonic() - self._seen_database
-        return None if silent < FROZEN_SECONDS else "it does not reach the database"
+        return None if silent < self._longest_silence else "it does not reach the database"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -128,7 +129,9 @@ class Relay:
                     await self._serve()
                 except asyncpg.PostgresError as error:
                     await self._rest(self._lost(error) if _passes(error) else self._refuse(error))
-                except database_faults.ANY as error:
+                except (*database_faults.ANY, RuntimeError) as error:
+                    if isinstance(error, RuntimeError) and not database_faults.is_disconnect(error):
+                        raise
                     await self._rest(self._lost(error))
         await self._feed.close()
 
@@ -151,7 +154,7 @@ class Relay:
             self._settings.database_system_url,
             name="atelier-relay",
             flush=False,
-            idle_seconds=max(FROZEN_SECONDS, 3 * self._settings.relay_sweep),
+            idle_seconds=self._longest_silence,
         )
         statements.watch(connection, self._settings.slow_statement, "relay")
         try:

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, relay_process, running, until
 from workers import relay
+from workers.relay import Relay
 
 ACCEPTED = "where type = 'generation.accepted'"
 LEADERS = """select count(*) from pg_locks where locktype = 'advisory' and granted and objid = (
@@ -65,6 +66,25 @@ async def test_what_postgresql_refuses_is_not_called_a_lost_database_and_the_rel
         monkeypatch.setattr(relay, "STEP", step)
         await until(lambda: _true(made.ailment() is None))
         assert made.leading
+
+
+async def test_a_connection_that_the_event_loop_calls_closed_is_a_lost_one(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, serve = [RuntimeError("unable to perform operation; the handler is closed")], Relay._serve
+
+    async def broken_at_first(self: Relay) -> None:
+        if faults:
+            raise faults.pop()
+        await serve(self)
+
+    monkeypatch.setattr(Relay, "_serve", broken_at_first)
+    async with running(spine, Recording()) as made:
+        await until(lambda: _true(made.leading))
+    faults.append(RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        async with running(spine, Recording()):
+            await until(lambda: _true(not faults))
 
 
 @pytest.mark.parametrize(

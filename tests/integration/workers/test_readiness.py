@@ -1,6 +1,7 @@
 """What workers and relays answer when they are asked whether they can do their work."""
 
 import re
+import time
 
 import asyncpg
 import msgspec
@@ -66,6 +67,17 @@ async def test_without_the_database_neither_is_ready(
         said = await readiness.hindrance(spine.executor, Recording(), None)
         assert said is not None
         assert said.startswith("nothing can be claimed: ")
+
+
+async def test_a_relay_that_seldom_looks_is_ready_between_its_looks(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "FROZEN_SECONDS", 0.0)
+    made = relay.Relay(msgspec.structs.replace(spine.settings, relay_sweep=30.0), Recording())
+    made._seen_database = time.monotonic() - 60
+    assert await made.hindrance() is None
+    made._seen_database = time.monotonic() - 91
+    assert await made.hindrance() == "it does not reach the database"
 
 
 async def _is(asked: relay.Relay, hindrance: str | None) -> bool:
