@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 TRIES: Final = 20
 PAUSE: Final = 1.0
 
-_BUSY: Final = "55P03"  # lock_not_available
+_PASSING: Final = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 _OTHER_SIGNATURE: Final = frozenset({"42P13", "42725"})  # invalid_function_definition, ambiguous_function
 _RENAMED: Final = (
     "the database has a function of another signature under the name of one of this code: a released signature never "
@@ -32,17 +32,17 @@ def upgrade(owner_url: str) -> str:
     """
     config = _config(owner_url)
     config.attributes["functions"] = True
-    for _ in range(TRIES - 1):
+    tries = 0
+    while True:
+        tries += 1
         try:
             command.upgrade(config, "head")
         except DBAPIError as error:
-            if _state(error) != _BUSY:
+            if tries == TRIES or _state(error) not in _PASSING:
                 raise _explained(error) from error
-            time.sleep(PAUSE)
         else:
             return _outcome(config)
-    command.upgrade(config, "head")
-    return _outcome(config)
+        time.sleep(PAUSE)
 
 
 def _outcome(config: Config) -> str:

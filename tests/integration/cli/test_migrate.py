@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import msgspec
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from cli import installation
 from migrations import compatibility, functions, upgrade
@@ -45,6 +46,36 @@ async def test_migrating_again_changes_nothing(atelier: Atelier, owner: asyncpg.
     answer = await atelier("migrate")
     assert (answer.status, answer.out) == (0, "the database is up to date\n")
     assert await owner.fetch("select xmin::text, oid from pg_proc order by oid desc limit 99") == before
+
+
+def fails_with(monkeypatch: pytest.MonkeyPatch, states: list[str]) -> list[str]:
+    """Each try fails with the next of these states, until none is left. Those that are left."""
+
+    def run(*_: object) -> None:
+        if states:
+            cause = asyncpg.PostgresError()
+            cause.sqlstate = states.pop(0)
+            raise DBAPIError("", None, cause)
+
+    monkeypatch.setattr(upgrade, "PAUSE", 0.0)
+    monkeypatch.setattr(upgrade.command, "upgrade", run)
+    return states
+
+
+def test_a_deadlock_is_tried_again_as_a_locked_table_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = fails_with(monkeypatch, ["40P01", "55P03"])
+    assert upgrade.upgrade("postgresql://nowhere/") == "the database is up to date"
+    assert left == []
+
+
+def test_the_last_try_is_explained_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_with(monkeypatch, ["55P03"] * (upgrade.TRIES - 1) + ["42P13"])
+    with pytest.raises(IncompatibleDatabaseError):
+        upgrade.upgrade("postgresql://nowhere/")
+    left = fails_with(monkeypatch, ["40P01"] * (upgrade.TRIES + 1))
+    with pytest.raises(DBAPIError):
+        upgrade.upgrade("postgresql://nowhere/")
+    assert len(left) == 1
 
 
 @pytest.mark.parametrize("comment", ["'0123456789abcdef'", "null", """'{"functions": "other", "oldest": "0001"}'"""])
