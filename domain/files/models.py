@@ -1,6 +1,6 @@
 """Pictures that customers uploaded to use in templates."""
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from runtime.orm import Base, CreatedAt, IdKey, OrganizationKey
@@ -19,3 +19,5 @@ class FileRow(Base):
     height: Mapped[int]
     storage_key: Mapped[str]
     created_at: Mapped[CreatedAt]
+
+    __table_args__ = (Index(None, "storage_key", postgresql_using="hash"),)

@@ -59,26 +59,26 @@ async def sweep(system: SystemDatabase, store: ObjectStore, settings: Settings, 
     organizations = [row[0] for row in await system.call_many(_ORGANIZATIONS)]
     random.shuffle(organizations)
     for organization in organizations:
-        if delete and clock.machine() > began + LONGEST:
-            break
-        async for found in _unreferenced(system, store, organization):
-            if found.modified <= before:
-                report.objects, report.bytes = report.objects + 1, report.bytes + found.size
-                if delete:
-                    report.deleted += await store.delete(found.key, unless_put_since=before)
+        async for page in _pages(store, organization):
+            if delete and clock.machine() > began + LONGEST:
+                return report
+            async for found in _without_row(system, store, organization, page):
+                if found.modified <= before:
+                    report.objects, report.bytes = report.objects + 1, report.bytes + found.size
+                    if delete:
+                        report.deleted += await store.delete(found.key, unless_put_since=before)
     return report
 
 
-async def _unreferenced(system: SystemDatabase, store: ObjectStore, organization: str) -> AsyncIterator[StoredObject]:
+async def _pages(store: ObjectStore, organization: str) -> AsyncIterator[list[str]]:
     page: list[str] = []
     async for key in store.list(f"o/{organization}/"):
         page.append(key)
         if len(page) == PAGE:
-            async for found in _without_row(system, store, organization, page):
-                yield found
+            yield page
             page = []
-    async for found in _without_row(system, store, organization, page):
-        yield found
+    if page:
+        yield page
 
 
 async def _without_row(

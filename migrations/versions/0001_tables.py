@@ -230,7 +230,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_tasks_dead", "tasks", ["organization_id", "id"], unique=False, postgresql_where=sa.text("state = 'dead'")
     )
-    op.create_index("ix_tasks_dead_in_order", "tasks", ["id"], unique=False, postgresql_where=sa.text("state = 'dead'"))
+    op.create_index(
+        "ix_tasks_dead_in_order",
+        "tasks",
+        [sa.literal_column("(id + 0)")],
+        unique=False,
+        postgresql_where=sa.text("state = 'dead'"),
+    )
     op.create_index(
         "ix_tasks_done", "tasks", ["ended_at"], unique=False, postgresql_where=sa.text("state in ('done', 'cancelled')")
     )
@@ -307,6 +313,7 @@ def upgrade() -> None:
             ["organization_id"], ["organizations.organization_id"], name=op.f("fk_files_organization_id_organizations")
         ),
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_files")),
+        sa.Index(op.f("ix_files_storage_key"), "storage_key", postgresql_using="hash"),
     )
     op.create_table(
         "generations",

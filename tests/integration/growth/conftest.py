@@ -119,7 +119,7 @@ class Watch:
             await pool.call(_FLUSH)
         await self.connection.execute(_FLUSH)
         async with self.system.system_transaction() as tx:
-            return {row[0]: tuple(row[1:]) for row in await tx.execute(_COUNTS, {"tables": list(history.TABLES)})}
+            return {row[0]: tuple(row[1:]) for row in await tx.execute(_COUNTS, {"tables": [*history.TABLES, "files"]})}
 
 
 _FLUSH = "select pg_stat_force_next_flush()"

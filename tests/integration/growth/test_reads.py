@@ -7,11 +7,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from domain import pages
-from domain.dead_letters import letters
+from domain.dead_letters import carrying_out, letters, operations
 from domain.events import feed
 from domain.generations import batches, lifecycle, reading
 from domain.generations.reading import Filter
@@ -195,6 +197,53 @@ async def test_single_things_and_sums(watch: Watch, ledger: Ledger, settings: Se
             await letters.oldest(tx, letters.Filter())
 
     assert_read(await watch.reads(look()))
+
+
+async def analyze(settings: Settings, table: str) -> None:
+    """What autovacuum does a moment after many rows were written."""
+    owner = await asyncpg.connect(settings.database_owner_url)
+    await owner.execute(f"analyze {table}")
+    await owner.close()
+
+
+async def test_pages_of_many_dead_letters(watch: Watch, ledger: Ledger, settings: Settings) -> None:
+    await ledger.rows(
+        "insert into tasks (organization_id, event_id, actor, target, subject, queue, state, ended_at) "
+        "select organization_id, id, 'webhooks.deliver', 'dead', subject, 'webhooks', 'dead', now() "
+        "from (select * from events limit 5000) e returning 1"
+    )
+    await analyze(settings, "tasks")
+    middle = await ledger.value("select id from tasks where state = 'dead' order by id offset 2500 limit 1")
+    wanted = operations.Wanted(action="replay", filter=letters.Filter(), rate=10)
+    operation_id = await operations.start(watch.database, watch.system, wanted, by="operator")
+    started = clock.machine() + timedelta(minutes=1)
+    plan = carrying_out.Plan(
+        id=operation_id, action="replay", filter=wanted.filter, rate=10, reason="", position=middle, created_at=started
+    )
+
+    async def look() -> None:
+        async with watch.system.system_transaction() as tx:
+            assert (await letters.page(tx, letters.Filter(), PageRequest(after=str(middle)))).items
+            assert await letters.oldest(tx, letters.Filter(), after=middle, limit=10)
+        assert len(await carrying_out._next(watch.system, plan, middle)) == plan.page
+
+    assert_read(await watch.reads(look()))
+
+
+async def test_what_of_the_store_nothing_refers_to(watch: Watch, ledger: Ledger, settings: Settings) -> None:
+    async with watch.database.transaction(ledger.organization) as tx:
+        await tx.execute(
+            text(
+                "insert into files (organization_id, id, name, content_type, sha256, bytes, width, height, "
+                "storage_key) select :organization, 'fil_' || n, 'a', 'image/png', 'x', 1, 1, 1, 'o/' || n "
+                "from generate_series(1, 5000) n"
+            ),
+            {"organization": ledger.organization},
+        )
+    await analyze(settings, "files")
+    keys = [f"o/{number}" for number in range(50)]
+    leftovers = watch.system.call_many("select * from unreferenced_objects($1, $2)", ledger.organization, keys)
+    assert_read(await watch.reads(leftovers))
 
 
 async def test_each_batch_of_what_is_deleted(watch: Watch) -> None:

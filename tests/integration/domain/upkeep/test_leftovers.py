@@ -1,6 +1,7 @@
 """Objects that nothing refers to go; all others stay."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,6 +35,25 @@ async def leftover(ledger: Ledger, settings: Settings) -> str:
 
 async def keys(settings: Settings) -> set[str]:
     return {key async for key in build_store(settings).list()}
+
+
+async def test_an_organization_with_very_much_is_left_when_the_time_is_over(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = build_store(settings), [clock.machine() + MONTH]
+    for digit in "123":
+        await store.put(f"o/{ledger.organization}/{digit * 64}.png", b"x", content_type="image/png")
+    delete = store.delete
+
+    async def slow(key: str, **options: Any) -> bool:
+        now[0] += leftovers.LONGEST * 0.6
+        return await delete(key, **options)
+
+    monkeypatch.setattr(leftovers, "PAGE", 1)
+    monkeypatch.setattr(store, "delete", slow)
+    monkeypatch.setattr(clock, "machine", lambda: now[0])
+    report = await leftovers.sweep(ledger.system, store, settings, delete=True)
+    assert (report.objects, report.deleted, len(await keys(settings))) == (2, 2, 1)
 
 
 async def test_what_no_row_has_goes_once_it_is_old_and_nothing_else(
