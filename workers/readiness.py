@@ -16,7 +16,9 @@ async def hindrance(executor: Executor, broker: MessageBroker, renderers: ChildP
         return "no render child is warm"
     try:
         await executor.try_claim()
-    except database_faults.ANY as error:
+    except (*database_faults.ANY, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not database_faults.is_disconnect(error):
+            raise
         return f"nothing can be claimed: {type(error).__name__}"
     try:
         await asyncio.to_thread(broker.check)

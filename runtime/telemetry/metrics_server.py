@@ -49,12 +49,14 @@ async def serve(host: str, port: int, ailment: Ailment = _well, hindrance: Hindr
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, ValueError, EOFError):
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await _answer(request, ailment, hindrance))
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, TimeoutError, ValueError, EOFError):
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    request = await reader.readuntil(b"\r\n\r\n")
+                    writer.write(await _answer(request, ailment, hindrance))
+                    await writer.drain()
+        finally:
+            writer.close()
 
     for handed_over in activation.listening_sockets():
         return MetricsServer(await asyncio.start_server(answer, sock=handed_over, limit=LARGEST_REQUEST))

@@ -69,6 +69,17 @@ async def test_without_the_database_neither_is_ready(
         assert said.startswith("nothing can be claimed: ")
 
 
+async def test_a_connection_that_the_event_loop_calls_closed_is_a_hindrance_and_no_error(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reset_a_moment_ago() -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    monkeypatch.setattr(spine.executor, "try_claim", reset_a_moment_ago)
+    said = await readiness.hindrance(spine.executor, Recording(), None)
+    assert said == "nothing can be claimed: RuntimeError"
+
+
 async def test_a_relay_that_seldom_looks_is_ready_between_its_looks(
     spine: Spine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
