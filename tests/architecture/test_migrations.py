@@ -1,18 +1,27 @@
-"""Migrations form one line, and none of them would lock or break a database in use."""
+"""Migrations form one line, released ones stay as they are, and none would lock or break a database in use."""
 
 import re
+import zlib
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations import compatibility, functions
+from migrations import compatibility, functions, upgrade
 from scripts import migrations
 from tests.architecture.source import ROOT
 
 ADD_COLUMN = "alter table events add column place text not null;"
 INDEX = "create index ix_events_type on events (type);"
+RELEASED = {
+    "0001": 535257852,
+    "0002": 2701276011,
+    "0003": 1672325357,
+}
+"""By revision, the CRC-32 of the SQL that it runs. Each release adds a line, and none ever changes:
+databases that ran a revision would not run its new text.
+"""
 
 
 def history() -> list[str]:
@@ -25,6 +34,11 @@ def history() -> list[str]:
 
 def test_revisions_are_numbered_in_one_line():
     assert history() == [f"{number:04}" for number in range(1, len(history()) + 1)]
+
+
+def test_a_released_revision_stays_as_it_is():
+    rendered = {name: zlib.crc32(sql.encode()) for name, sql in migrations.revisions(upgrade.as_sql())}
+    assert {name: rendered[name] for name in RELEASED} == RELEASED
 
 
 def test_the_oldest_code_that_still_runs_is_named_by_a_revision():
