@@ -33,6 +33,11 @@ class ObjectStore(Protocol):
     Every call raises StorageUnavailableError when the store can't work and InvalidKeyError for a key that doesn't fit.
     """
 
+    @property
+    def root(self) -> Path | None:
+        """The folder in which another process of this machine may put objects by itself (`storage.folder`)."""
+        ...
+
     async def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
         """Stores a file whose SHA-256 the caller knows. The file stays where it is, but may now share its blocks with
         the store: delete it or leave it alone, never write to it again.

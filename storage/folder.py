@@ -18,10 +18,11 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,9 @@ from storage.errors import (
     StorageUnavailableError,
 )
 
+LEFTOVERS_AFTER: Final = timedelta(hours=1)
+"""So long may a temporary file be left alone before it counts as left by a process that died."""
+
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = _FILE | os.O_DIRECTORY
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -45,9 +49,9 @@ _NOT_LINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
 
 
 class ObjectFolder:
-    """Every method blocks; `storage/local.py` runs them in the pool."""
+    """Every method blocks; `storage/local.py` runs them in the pool. Any number of processes may use one folder."""
 
-    def __init__(self, root: Path, leftovers_after: timedelta) -> None:
+    def __init__(self, root: Path, leftovers_after: timedelta = LEFTOVERS_AFTER) -> None:
         self._root = root.absolute()
         self._temporaries = self._root / ".tmp"
         self._leftovers_after = leftovers_after
@@ -63,20 +67,19 @@ class ObjectFolder:
             raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
         with _translated(), self._temporary() as content:
             _link_or_copy(path, content)
-            return self._place(key, content, content_type, expected=sha256)
+            size, found = _sync_and_hash(content)
+            if found != sha256:
+                raise ChecksumMismatchError(key)
+            return self._place(key, content, _made(key, size, content_type, sha256))
 
-    def put(self, key: str, data: bytes, content_type: str) -> StoredObject:
+    def put(self, key: str, data: bytes, content_type: str, sha256: str = "") -> StoredObject:
+        """`sha256` where the caller has it already."""
+        made = _made(key, len(data), content_type, sha256 or hashlib.sha256(data).hexdigest())
         with _translated(), self._temporary() as content:
-            content.write_bytes(data)
-            return self._place(key, content, content_type)
+            _write_synced(content, data)
+            return self._place(key, content, made)
 
-    def _place(self, key: str, content: Path, content_type: str, expected: str = "") -> StoredObject:
-        size, sha256 = _sync_and_hash(content)
-        if expected and sha256 != expected:
-            raise ChecksumMismatchError(key)
-        made = StoredObject(
-            key=key, size=size, content_type=content_type, sha256=sha256, modified=clock.machine(), created=True
-        )
+    def _place(self, key: str, content: str, made: StoredObject) -> StoredObject:
         *segments, name = key.split("/")
         with self._folder_to_write(segments) as folder, self._temporary() as record:
             _write_synced(record, msgspec.json.encode(made))
@@ -89,7 +92,7 @@ class ObjectFolder:
                     os.replace(content, name, dst_dir_fd=folder)
                 os.utime(name, dir_fd=folder)  # when it was put last
             os.fsync(folder)
-        if present is not None and present.sha256 != sha256:
+        if present is not None and present.sha256 != made.sha256:
             raise ObjectExistsError(key)
         return present or made
 
@@ -143,7 +146,7 @@ class ObjectFolder:
         with _translated():
             self._temporaries.mkdir(exist_ok=True)
             with self._temporary() as probe:
-                probe.write_bytes(b"probe")
+                _write_synced(probe, b"probe")
         self._sweep()
 
     def _sweep(self) -> None:
@@ -158,12 +161,13 @@ class ObjectFolder:
                     continue
 
     @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        path = self._temporaries / secrets.token_hex(16)
+    def _temporary(self) -> Iterator[str]:
+        path = f"{self._temporaries}/{secrets.token_hex(16)}"
         try:
             yield path
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # it has been renamed into its place
+                os.unlink(path)  # noqa: PTH108 - a Path costs as much as the call
 
     @contextmanager
     def _object(self, key: str) -> Iterator[tuple[int, str, StoredObject]]:
@@ -182,24 +186,44 @@ class ObjectFolder:
     @contextmanager
     def _folder(self, segments: list[str]) -> Iterator[int]:
         """A descriptor of the folder. Raises _NoFolderError when a segment is missing, a file or a link."""
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = self._descend(segments)
         try:
-            for segment in segments:
-                descriptor = _enter(descriptor, segment)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _descend(self, segments: list[str]) -> int:
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for segment in segments:
+            descriptor = _enter(descriptor, segment)
+        return descriptor
 
     @contextmanager
     def _folder_to_write(self, segments: list[str]) -> Iterator[int]:
         """As `_folder`; makes what is missing, and sees to it once that the way to the folder is on disk."""
         try:
-            for depth in range(len(segments)):
-                self._make_folder(segments[: depth + 1])
-            with self._folder(segments) as descriptor:
-                yield descriptor
+            if "/".join(segments) not in self._durable:
+                self._make_folders(segments)
+            descriptor = self._descend(segments)
+        except _NoFolderError:
+            descriptor = self._remade(segments)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _remade(self, segments: list[str]) -> int:
+        """Of a folder that somebody has removed."""
+        self._durable.clear()
+        try:
+            self._make_folders(segments)
+            return self._descend(segments)
         except _NoFolderError as error:
             raise InvalidKeyError(f"{'/'.join(segments)!r} runs through an object or a link") from error
+
+    def _make_folders(self, segments: list[str]) -> None:
+        for depth in range(len(segments)):
+            self._make_folder(segments[: depth + 1])
 
     def _make_folder(self, segments: list[str]) -> None:
         path = "/".join(segments)
@@ -218,17 +242,17 @@ class _NoFolderError(Exception):
 
 
 def _enter(parent: int, segment: str) -> int:
-    """Opens the folder below and closes the one above, which stays open when that fails."""
+    """Opens the folder below and closes the one above."""
     try:
-        child = os.open(segment, _FOLDER, dir_fd=parent)
+        return os.open(segment, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
         raise _NoFolderError from None
     except OSError as error:
         if error.errno in _NOT_A_FOLDER:
             raise _NoFolderError from None
         raise
-    os.close(parent)
-    return child
+    finally:
+        os.close(parent)
 
 
 def _record_name(name: str) -> str:
@@ -274,7 +298,13 @@ def read(file: FileIO, size: int) -> bytes:
         return file.read(size) or b""
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _made(key: str, size: int, content_type: str, sha256: str) -> StoredObject:
+    return StoredObject(
+        key=key, size=size, content_type=content_type, sha256=sha256, modified=clock.machine(), created=True
+    )
+
+
+def _link_or_copy(source: Path, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
@@ -283,17 +313,18 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _sync_and_hash(path: Path) -> tuple[int, str]:
+def _sync_and_hash(path: str) -> tuple[int, str]:
     with FileIO(os.open(path, _FILE)) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size, sha256
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
+def _write_synced(path: str, data: bytes) -> None:
+    with FileIO(path, "x") as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
         os.fsync(file.fileno())
 
 

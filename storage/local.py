@@ -7,14 +7,13 @@ from pathlib import Path
 from storage import base, folder, keys, pool
 from storage.base import StoredObject
 from storage.errors import ObjectDamagedError
-from storage.folder import ObjectFolder
+from storage.folder import LEFTOVERS_AFTER, ObjectFolder
 
 
 class LocalStore:
-    def __init__(self, root: Path, *, leftovers_after: timedelta = timedelta(hours=1)) -> None:
-        """Makes the folder and clears old leftovers away; `leftovers_after` says how long a temporary file may be left
-        alone before it counts as left by a process that died. Raises StorageUnavailableError.
-        """
+    def __init__(self, root: Path, *, leftovers_after: timedelta = LEFTOVERS_AFTER) -> None:
+        """Makes the folder and clears old leftovers away. Raises StorageUnavailableError."""
+        self.root = root
         self._folder = ObjectFolder(root, leftovers_after)
 
     async def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:

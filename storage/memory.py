@@ -15,6 +15,8 @@ from storage.errors import ChecksumMismatchError, ObjectExistsError, ObjectNotFo
 
 
 class MemoryStore:
+    root = None
+
     def __init__(self) -> None:
         self._objects: dict[str, tuple[StoredObject, bytes]] = {}
         self._put_at: dict[str, datetime] = {}

@@ -21,8 +21,11 @@ from PIL import Image
 
 from domain.templates import coverage, pictures, rendering, typefaces
 from domain.templates.geometry import Canvas
-from domain.templates.rendering import Order, Refused, Rendered, Setup
+from domain.templates.rendering import Order, Refused, Rendered, Setup, Shelf, Unstored
 from runtime import child, failpoints
+from storage import keys
+from storage.errors import StorageFullError, StorageUnavailableError
+from storage.folder import ObjectFolder
 
 MOST_NAMED: Final = 10
 
@@ -32,7 +35,9 @@ class PagesError(Exception):
 
 
 class _Renderer:
-    """A compiler per template, kept warm; fonts are loaded once."""
+    """A compiler per template, kept warm; fonts are loaded once. What it draws it puts away by itself where it can:
+    files cost the event loop of its parent more than they cost here.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self.root = Path.cwd()
@@ -47,6 +52,7 @@ class _Renderer:
         self.families = sorted(set(self.fonts.families()) - shipped)
         self.compilers: dict[str, typst.Compiler] = {}
         self.packs = setup.packs
+        self.shelves: dict[Path, ObjectFolder] = {}
         self.order = (self.root / "order.json").open("wb", buffering=0)
 
     @cached_property
@@ -55,6 +61,7 @@ class _Renderer:
         return coverage.of(typefaces.for_any_words(self.packs))
 
     def render(self, order: Order) -> Rendered | Refused:
+        """Raises StorageUnavailableError."""
         began = time.perf_counter()
         if missing := self._missing(order):
             return Refused("characters_not_available", f"no font here has the characters {_named(missing)}")
@@ -71,18 +78,31 @@ class _Renderer:
         finally:
             for leftover in (self.root / "pictures").iterdir():
                 leftover.unlink()
-        drawn = time.perf_counter()
-        _write(order.target, body)
+        drawn, sha256 = time.perf_counter(), hashlib.sha256(body).hexdigest()
+        path = self._put_away(order, body, sha256)
         width, height = order.canvas.pixels
         return Rendered(
-            path=order.target,
-            sha256=hashlib.sha256(body).hexdigest(),
+            path=path,
+            sha256=sha256,
             size=len(body),
             width=width,
             height=height,
             render_ms=round((drawn - began) * 1000, 3),
             write_ms=round((time.perf_counter() - drawn) * 1000, 3),
         )
+
+    def _put_away(self, order: Order, body: bytes, sha256: str) -> Path:
+        if order.shelf is None:
+            _write(order.target, body)
+            return order.target
+        key = keys.content_key(order.shelf.namespace, sha256, order.canvas.format)
+        self._shelf(order.shelf).put(key, body, order.shelf.content_type, sha256)
+        return order.shelf.folder / key
+
+    def _shelf(self, shelf: Shelf) -> ObjectFolder:
+        if shelf.folder not in self.shelves:
+            self.shelves[shelf.folder] = ObjectFolder(shelf.folder)
+        return self.shelves[shelf.folder]
 
     def _missing(self, order: Order) -> list[str]:
         """Pictures and codes are not set as text."""
@@ -201,7 +221,10 @@ def _write(target: Path, body: bytes) -> None:
 
 
 def _handle(renderer: _Renderer, call: bytes) -> bytes:
-    return rendering.encode(renderer.render(rendering.decode(call, Order)))
+    try:
+        return rendering.encode(renderer.render(rendering.decode(call, Order)))
+    except StorageUnavailableError as error:
+        return rendering.encode(Unstored(isinstance(error, StorageFullError), str(error)))
 
 
 def start(init: bytes) -> Callable[[bytes], bytes]:

@@ -21,18 +21,29 @@ class Setup(msgspec.Struct, frozen=True):
     packs: Path | None = None
 
 
+class Shelf(msgspec.Struct, frozen=True):
+    """Where the store of this machine lies (`storage.folder`), and in whose name the image is put there."""
+
+    folder: Path
+    namespace: str
+    content_type: str
+
+
 class Order(msgspec.Struct, frozen=True):
-    """`pictures` maps JSON pointers inside the input to local files; `target` is the file to write."""
+    """`pictures` maps JSON pointers inside the input to local files. `target` is the file to write, unless there is a
+    `shelf`: then the image is put there, under its content's key.
+    """
 
     template: str
     input: dict[str, Any]
     canvas: Canvas
     pictures: dict[str, Path]
     target: Path
+    shelf: Shelf | None = None
 
 
 class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
-    """A finished file. `width` and `height` are pixels, in a PDF points; times are milliseconds."""
+    """A finished file, or an object on the shelf. `width` and `height` are pixels (in a PDF points), times milliseconds."""
 
     path: Path
     sha256: str
@@ -47,6 +58,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """The input can never become an image; `detail` may be shown to the customer."""
 
     code: str
+    detail: str
+
+
+class Unstored(msgspec.Struct, frozen=True, tag="unstored"):
+    """It was drawn, but the shelf took nothing: there is no space, or no store."""
+
+    full: bool
     detail: str
 
 
@@ -69,8 +87,8 @@ def decode(body: bytes, kind: type[Message]) -> Message:
     return msgspec.msgpack.decode(body, type=kind, dec_hook=_path)
 
 
-def decode_outcome(body: bytes) -> Rendered | Refused:
-    return msgspec.msgpack.decode(body, type=Rendered | Refused, dec_hook=_path)
+def decode_outcome(body: bytes) -> Rendered | Refused | Unstored:
+    return msgspec.msgpack.decode(body, type=Rendered | Refused | Unstored, dec_hook=_path)
 
 
 def _path(kind: type, value: object) -> object:

@@ -12,7 +12,7 @@ import msgspec
 from domain.generations import pictures
 from domain.generations.engines import outage
 from domain.generations.engines import template as template_engine
-from domain.generations.engines.template import Rendered, RenderRequest
+from domain.generations.engines.template import Rendered, RenderRequest, Shelf
 from domain.generations.lifecycle import Plan
 from domain.generations.pictures import Fetched
 from domain.generations.results import FindImage, Image, Wanted
@@ -32,6 +32,7 @@ RENDER_SECONDS = metrics.histogram(
     "atelier_render_seconds", "Time to draw one image in a child process, from asking to the answer.", ["template"]
 )
 STORE_SECONDS = metrics.histogram("atelier_storage_put_seconds", "Time to put one image into the store.")
+"""Where the render child does that, a part of the time to draw it."""
 REUSED = metrics.counter("atelier_images_reused_total", "Images handed out again instead of being drawn.")
 
 _OUTAGE = outage.Outage()
@@ -122,22 +123,23 @@ async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched
 
 async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identity: str) -> Image:
     await _OUTAGE.probe(studio.store)
+    content_type, root = MEDIA_TYPES[plan.output.format], studio.store.root
     request = RenderRequest(
         template=plan.template,
         input=plan.input,
         output=plan.output,
         folder=scratch(studio.settings),
+        shelf=Shelf(root.absolute(), plan.organization_id, content_type) if root else None,
         pictures={pointer: picture.path for pointer, picture in fetched.items()},
     )
     failpoints.hit("render.before_draw")
-    with RENDER_SECONDS.labels(plan.template).time():
-        rendered = await template_engine.render(studio.renderers, request)
+    drawing = _rendered(studio.renderers, request)
+    rendered = await (_OUTAGE.watch(drawing) if request.shelf else drawing)
     failpoints.hit("render.after_render")
-    try:
-        with STORE_SECONDS.time():
-            key = await _OUTAGE.watch(_put(plan, studio.store, rendered))
-    finally:
-        await asyncio.to_thread(rendered.path.unlink, missing_ok=True)
+    # Named for its content, so that a second put of the same image, after a crash, changes nothing.
+    key = keys.content_key(plan.organization_id, rendered.sha256, plan.output.format)
+    if request.shelf is None:
+        await _put(studio.store, key, rendered, content_type)
     failpoints.hit("render.after_put")
     return Image(
         identity=identity,
@@ -150,12 +152,21 @@ async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identi
     )
 
 
-async def _put(plan: Plan, store: ObjectStore, rendered: Rendered) -> str:
-    """Named for its content, so that a second put of the same image, after a crash, changes nothing."""
-    key = keys.content_key(plan.organization_id, rendered.sha256, plan.output.format)
-    content_type = MEDIA_TYPES[plan.output.format]
-    await store.put_file(key, rendered.path, content_type=content_type, sha256=rendered.sha256)
-    return key
+async def _rendered(renderers: ChildPool, request: RenderRequest) -> Rendered:
+    with RENDER_SECONDS.labels(request.template).time():
+        rendered = await template_engine.render(renderers, request)
+    if request.shelf:
+        STORE_SECONDS.observe(rendered.write_ms / 1000)
+    return rendered
+
+
+async def _put(store: ObjectStore, key: str, rendered: Rendered, content_type: str) -> None:
+    put = store.put_file(key, rendered.path, content_type=content_type, sha256=rendered.sha256)
+    try:
+        with STORE_SECONDS.time():
+            await _OUTAGE.watch(put)
+    finally:
+        await asyncio.to_thread(rendered.path.unlink, missing_ok=True)
 
 
 async def _is_stored(store: ObjectStore, key: str) -> bool:

@@ -9,23 +9,25 @@ import msgspec
 
 from domain.templates import catalogue, geometry, rendering
 from domain.templates.geometry import Canvas, Output
-from domain.templates.rendering import RENDERER, Refused, Rendered
+from domain.templates.rendering import RENDERER, Refused, Rendered, Shelf, Unstored
 from runtime.children import ChildDiedError, ChildPool, Limits
+from storage.errors import StorageFullError, StorageUnavailableError
 
-__all__ = ["RENDERER", "Output", "RenderCrashedError", "RenderRefusedError", "RenderRequest", "Rendered"]
+__all__ = ["RENDERER", "Output", "RenderCrashedError", "RenderRefusedError", "RenderRequest", "Rendered", "Shelf"]
 
 _PROGRAM = "domain.templates.renderer"
 
 
 class RenderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`pictures` maps the pointers of `catalogue.pictures` to files fetched already; `folder` is where the finished
-    file goes (under a name of its own): on the store's file system, so that it can be renamed into place.
+    file goes (under a name of its own), unless there is a `shelf`.
     """
 
     template: str
     input: dict[str, Any]
     output: Output
     folder: Path
+    shelf: Shelf | None = None
     pictures: dict[str, Path] = {}
 
 
@@ -59,8 +61,8 @@ def canvas(template: str, output: Output) -> Canvas:
 
 
 async def render(pool: ChildPool, request: RenderRequest) -> Rendered:
-    """The input must have passed `catalogue.check`. Raises RenderRefusedError, RenderCrashedError; a cancelled render's
-    child is killed at once.
+    """The input must have passed `catalogue.check`. Raises RenderRefusedError, RenderCrashedError, and with a shelf
+    StorageUnavailableError; a cancelled render's child is killed at once.
     """
     order = rendering.Order(
         template=request.template,
@@ -68,6 +70,7 @@ async def render(pool: ChildPool, request: RenderRequest) -> Rendered:
         canvas=canvas(request.template, request.output),
         pictures={pointer: path.absolute() for pointer, path in request.pictures.items()},
         target=request.folder.absolute() / f"{secrets.token_hex(16)}.{request.output.format}",
+        shelf=request.shelf,
     )
     try:
         answer = await pool.call(rendering.encode(order))
@@ -77,7 +80,10 @@ async def render(pool: ChildPool, request: RenderRequest) -> Rendered:
     except asyncio.CancelledError:
         rendering.discard(order.target)
         raise
-    outcome = rendering.decode_outcome(answer)
-    if isinstance(outcome, Refused):
-        raise RenderRefusedError(outcome.code, outcome.detail)
-    return outcome
+    match rendering.decode_outcome(answer):
+        case Refused(code=code, detail=detail):
+            raise RenderRefusedError(code, detail)
+        case Unstored(full=full, detail=detail):
+            raise StorageFullError(detail) if full else StorageUnavailableError(detail)
+        case Rendered() as rendered:
+            return rendered

@@ -22,6 +22,7 @@ from runtime import ids, outbound
 from runtime.children import Limits
 from storage.errors import StorageUnavailableError
 from storage.local import LocalStore
+from storage.memory import MemoryStore
 from tests import http_server
 from tests import pictures as drawn
 
@@ -85,6 +86,12 @@ async def test_an_image_is_drawn_and_stored_under_its_content(format_, magic, st
     assert image.storage_key == f"o/{studio.organization}/{hashlib.sha256(body).hexdigest()}.{format_}"
     assert (image.sha256, image.bytes) == (hashlib.sha256(body).hexdigest(), len(body))
     assert (image.width, image.height, image.reused) == (256, 256, False)
+
+
+async def test_a_store_that_is_no_folder_of_this_machine_is_given_the_finished_file(studio):
+    studio.store = MemoryStore()
+    image = (await studio.render(studio.plan())).result
+    assert (await studio.store.stat(image.storage_key)).sha256 == image.sha256
 
 
 async def test_what_was_made_before_is_handed_out_again_while_its_object_is_there(studio, ledger):
