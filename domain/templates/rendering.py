@@ -43,7 +43,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
-    """A finished file, or an object on the shelf. `width` and `height` are pixels (in a PDF points), times milliseconds."""
+    """A finished file, or an object on the shelf. `width` and `height` are pixels, in a PDF points; times are ms."""
 
     path: Path
     sha256: str
