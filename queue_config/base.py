@@ -4,7 +4,7 @@ There are no delays, retries, heartbeats or dead letters here. Whatever becomes 
 unclaimed and sends them again.
 """
 
-import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from queue_config.errors import DelayNotSupportedError
 from queue_config.queues import Queue
+from queue_config.slots import GROWTH, Slots
 from runtime.telemetry import logs, metrics
 
 log = logs.logger(__name__)
@@ -60,6 +61,9 @@ class Reader(Protocol):
 
 class MessageBroker(dramatiq.Broker):
     """Declares the queues of `table` at once, so that a relay can send to them without loading any actor."""
+
+    one_by_one = True
+    """A reader has no message before it is asked for one. Else it must hold few, for nobody else gets those."""
 
     def __init__(self, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
         super().__init__(middleware=list(middleware))
@@ -115,9 +119,15 @@ class MessageBroker(dramatiq.Broker):
         """`timeout` is in milliseconds."""
         if queue_name not in self.queues:
             raise dramatiq.errors.QueueNotFound(queue_name)
-        share = self._table[queue_name].share if queue_name in self._table else 1
-        slots, seconds = max(1, int(prefetch * share)), timeout / 1000
-        return QueueConsumer(self.reader(queue_name, slots, seconds), queue_name, slots, seconds)
+        slots, seconds = self._slots(self._table.get(queue_name), prefetch), timeout / 1000
+        return QueueConsumer(self.reader(queue_name, slots.size, seconds), queue_name, slots, seconds)
+
+    def _slots(self, queue: Queue | None, prefetch: int) -> Slots:
+        most = max(1, int(prefetch * (queue.share if queue else 1)))
+        if queue is None or not queue.hold:
+            return Slots(most, most)
+        least = max(1, most // GROWTH)
+        return Slots(least, most, queue.hold) if self.one_by_one else Slots(least, least)
 
     def flush_all(self) -> None:
         for queue_name in self.queues:
@@ -125,22 +135,23 @@ class MessageBroker(dramatiq.Broker):
 
 
 class HeldMessage(MessageProxy):
-    def __init__(self, message: dramatiq.Message[Any], taken: Taken) -> None:
+    """`since`: when it was taken, by the monotonic clock."""
+
+    def __init__(self, message: dramatiq.Message[Any], taken: Taken, since: float) -> None:
         super().__init__(message)
         self.taken = taken
+        self.since = since
 
 
 class QueueConsumer(Consumer):
-    """Holds at most `prefetch` messages, running ones included."""
-
-    def __init__(self, reader: Reader, queue_name: str, prefetch: int, timeout: float) -> None:
+    def __init__(self, reader: Reader, queue_name: str, slots: Slots, timeout: float) -> None:
         self._reader = reader
         self._counted = messages_taken.labels(queue_name)
-        self._slots = threading.Semaphore(prefetch)
+        self._slots = slots
         self._timeout = timeout
 
     def __next__(self) -> HeldMessage | None:
-        if not self._slots.acquire(timeout=self._timeout):
+        if not self._slots.acquire(self._timeout):
             return None
         message = self._read()
         if message is None:
@@ -153,7 +164,7 @@ class QueueConsumer(Consumer):
             return None
         self._counted.inc()
         try:
-            return HeldMessage(dramatiq.Message.decode(taken.data), taken)
+            return HeldMessage(dramatiq.Message.decode(taken.data), taken, time.monotonic())
         except dramatiq.errors.DecodeError:
             log.exception("dropped what is not a message", bytes=len(taken.data))
             self._reader.settle(taken)
@@ -161,7 +172,7 @@ class QueueConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         self._reader.settle(message.taken)
-        self._slots.release()
+        self._slots.release(time.monotonic() - message.since)
 
     def nack(self, message: MessageProxy) -> None:
         self.ack(message)

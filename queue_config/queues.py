@@ -24,6 +24,7 @@ class Queue:
     below 1, the queue always leaves threads to its neighbours. `window` is how many of its tasks may be dispatched and
     unclaimed at once: small, so that the order is decided late; it is the rate limit too (window / time to claim).
     `wait`: the window shrinks to what is taken up in so many seconds, so that nobody waits behind others for longer.
+    `hold`: the messages that a worker holds at once are as many as it deals with in so many seconds (`slots.py`).
     `capped`: a plan's bound on how many tasks of one organization are on their way or running holds in this queue.
     """
 
@@ -35,14 +36,16 @@ class Queue:
     window: int
     share: float = 1.0
     wait: float = 0
+    hold: float = 0
     capped: bool = False
     lane: Lane | None = None
 
 
 # A render keeps a core busy for milliseconds or for seconds, and nobody knows which beforehand. Two tasks per message
-# keep each render child fed (one runs, one is claimed and ready to start) and leave all the others to other workers.
+# keep each render child fed (one runs, one is claimed and ready to start) and leave all the others to other workers. As
+# long as they turn out quick, a worker takes more of them, so that their statements go together.
 IMAGES: Final = Queue(
-    "images", "images", priority=0, tasks_per_message=2, time_limit=120, window=400, wait=0.025, capped=True
+    "images", "images", priority=0, tasks_per_message=2, time_limit=120, window=400, wait=0.025, hold=0.1, capped=True
 )
 # Short transactions that others wait for: never behind a slow receiver or mail server.
 LIFECYCLE: Final = Queue("lifecycle", "io", priority=0, tasks_per_message=16, time_limit=30, window=200)

@@ -31,6 +31,8 @@ def build(settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "Rab
 class RabbitmqBroker(MessageBroker):
     """Needs RabbitMQ 3.10 or newer. `url`: `amqp://` or `amqps://`. Raises SettingsError."""
 
+    one_by_one = False
+
     def __init__(self, url: str, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
         super().__init__(table, middleware)
         self._link = Link(_parameters(url), list(self.queues))

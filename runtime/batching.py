@@ -1,5 +1,5 @@
-"""Natural batching: what arrives while a call runs goes into the next one. No timer, so an idle caller never waits, and
-batches grow by themselves under load.
+"""Natural batching: what arrives while a call runs goes into the next one. So who comes alone never waits, and batches
+grow by themselves under load.
 """
 
 import asyncio
@@ -10,15 +10,29 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+def _never() -> bool:
+    return False
+
+
 class Batcher(Generic[Item, Answer]):
     """`await batcher(item)`: one item's answer out of `run(items)`, which answers in the order of its items.
 
-    An error of `run` is every one of its callers' error. Lives on one event loop.
+    An error of `run` is every one of its callers' error. Lives on one event loop. While it is `crowded`, a call that is
+    not full is put off by `pause` seconds: for whoever has enough else to do, and would rather call less often.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, largest: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        largest: int,
+        crowded: Callable[[], bool] = _never,
+        pause: float = 0,
+    ) -> None:
         self._run = run
         self._largest = largest
+        self._crowded = crowded
+        self._pause = pause
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -36,6 +50,8 @@ class Batcher(Generic[Item, Answer]):
 
     async def _run_all(self) -> None:
         while self._waiting:
+            if len(self._waiting) < self._largest and self._crowded():
+                await asyncio.sleep(self._pause)
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             await self._run_batch(batch)
 

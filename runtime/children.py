@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -226,9 +227,9 @@ class ChildPool:
         self.limits = limits or Limits()
         self._scratch = scratch.absolute()
         self._slots = [_Slot(partial(_Child.start, program, init, self._scratch, self.limits)) for _ in range(size)]
-        self._free: asyncio.Queue[_Slot] = asyncio.Queue()
-        for slot in self._slots:
-            self._free.put_nowait(slot)
+        self._free = deque(self._slots)
+        self._waiting: deque[asyncio.Future[_Slot]] = deque()
+        self._ahead: deque[asyncio.Future[_Slot]] = deque()
 
     async def warm(self) -> None:
         """Starts every child. Raises ChildDiedError (`not_started`) with what the child said."""
@@ -239,16 +240,38 @@ class ChildPool:
         """Whether some child could take a call, or carries one out: one that died lately has a successor on its way."""
         return any(slot.warm for slot in self._slots)
 
-    async def call(self, payload: bytes) -> bytes:
-        """Waits for a free child. Raises ChildDiedError; a cancelled caller's child is killed at once."""
-        slot = await self._free.get()
+    async def call(self, payload: bytes, *, ahead: bool = False) -> bytes:
+        """Waits for a free child, if `ahead` before all that are not. Raises ChildDiedError; a cancelled caller's child
+        is killed at once.
+        """
+        slot = self._free.popleft() if self._free else await self._turn(self._ahead if ahead else self._waiting)
         slot.busy = True
         try:
             return await self._call(slot, payload)
         finally:
             slot.busy = False
             slot.hand_over()
-            self._free.put_nowait(slot)
+            self._give(slot)
+
+    async def _turn(self, line: deque[asyncio.Future[_Slot]]) -> _Slot:
+        turn: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give(turn.result())
+            raise
+
+    def _give(self, slot: _Slot) -> None:
+        """To whom it is owed."""
+        for line in (self._ahead, self._waiting):
+            while line:
+                turn = line.popleft()
+                if not turn.done():
+                    turn.set_result(slot)
+                    return
+        self._free.append(slot)
 
     async def _call(self, slot: _Slot, payload: bytes) -> bytes:
         present = await slot.child()

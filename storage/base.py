@@ -35,7 +35,7 @@ class ObjectStore(Protocol):
 
     @property
     def root(self) -> Path | None:
-        """The folder in which another process of this machine may put objects by itself (`storage.folder`)."""
+        """The folder in which another process of this machine may put objects by itself (`storage.shelf`)."""
         ...
 
     async def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:

@@ -5,17 +5,21 @@ import contextlib
 import functools
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 import dramatiq
 import uvloop
+from dramatiq.asyncio import async_to_sync
+from dramatiq.middleware import CurrentMessage
 
 from queue_config import queues, serving
-from queue_config.base import MessageBroker
+from queue_config.base import AHEAD, MessageBroker
 from queue_config.broker import build_broker
 from queue_config.middleware.event_loop import EventLoop, EventLoopError
 from queue_config.queues import Group, Queue
+from queue_config.slots import GROWTH
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.endings import Ending
@@ -79,11 +83,11 @@ class Worker:
             log.info("worker ready", group=self._group, metrics=server.url, owner=self.executor.owner)
             self._cleanup = cleanup.pop_all()
 
-    async def run(self, queue: Queue, task_ids: Sequence[int]) -> None:
+    async def run(self, queue: Queue, task_ids: Sequence[int], *, ahead: bool) -> None:
         """One message."""
         failpoints.hit("worker.on_message")
         if queue.group == "images":
-            await self.executor.run(task_ids)
+            await self.executor.run(task_ids, ahead=ahead)
         else:
             await self.executor.begin(queue, task_ids)
 
@@ -126,9 +130,9 @@ def serve_worker(settings: Settings, group: Group) -> Ending:
     watchdog.start()
     worker = Worker(settings, group, watchdog)
     loop = EventLoop(worker.open, worker.close)
-    broker = build_broker(settings, [loop])
+    broker = build_broker(settings, [loop, CurrentMessage()])
     declare(broker, group, worker.run)
-    threads = settings.image_workers if group == "images" else settings.io_threads
+    threads = settings.image_workers * GROWTH if group == "images" else settings.io_threads
     serving_worker = _started(broker, group, threads)
     worker.serves(broker, serving_worker)
     activation.announce_ready()
@@ -159,14 +163,26 @@ def _started(broker: MessageBroker, group: Group, threads: int) -> dramatiq.Work
         raise error.__cause__ or error from None
 
 
-def declare(broker: MessageBroker, group: Group, run: Callable[[Queue, Sequence[int]], Awaitable[None]]) -> None:
+class Run(Protocol):
+    """Carries out one message."""
+
+    def __call__(self, queue: Queue, task_ids: Sequence[int], *, ahead: bool) -> Awaitable[None]: ...
+
+
+def declare(broker: MessageBroker, group: Group, run: Run) -> None:
     """One Dramatiq actor for each of ours and each queue that its tasks may travel in; a message's only argument is its
     task ids.
     """
     for actor in actors_of(group).values():
         for queue in queues.lanes_of(actor.queue):
-            taken, name = functools.partial(run, queue), actor.name_in(queue)
+            taken, name = functools.partial(_taken, run, queue), actor.name_in(queue)
             dramatiq.actor(taken, actor_name=name, queue_name=queue.name, broker=broker)  # type: ignore[call-overload]
+
+
+def _taken(run: Run, queue: Queue, task_ids: Sequence[int]) -> None:
+    """On one of Dramatiq's threads."""
+    message = CurrentMessage.get_current_message()
+    async_to_sync(run)(queue, task_ids, ahead=message is not None and message.options == AHEAD)
 
 
 def serve_relay(settings: Settings) -> Ending:

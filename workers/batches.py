@@ -2,7 +2,7 @@
 next. What a batch cannot do, or fails to do, is done task by task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -11,13 +11,15 @@ from runtime import database_faults, failpoints
 from runtime.batching import Batcher
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs, metrics
-from workers.actor import Actor
+from workers.actor import Actor, Step
 from workers.tools import Tools
 
 log = logs.logger(__name__)
 
 LARGEST: Final = 64
 """Tasks in one statement: enough to share a flush, few enough to keep locks short."""
+PAUSE: Final = 0.02
+"""Seconds by which the steps of a process that holds many tasks are put off."""
 BATCHED = metrics.counter(
     "atelier_batched_steps_total", "Database steps of tasks, by how they were done.", ["step", "how"]
 )
@@ -29,15 +31,17 @@ Ended = tuple[Task, Any, Outcome]
 class Batches:
     """Lives on the event loop of the actors."""
 
-    def __init__(self, system: SystemDatabase, tools: Tools, actors: Mapping[str, Actor]) -> None:
+    def __init__(
+        self, system: SystemDatabase, tools: Tools, actors: Mapping[str, Actor], crowded: Callable[[], bool]
+    ) -> None:
+        def batcher(step: Step) -> Batcher[Any, Any]:
+            run = partial(tools.bind(step), system)
+            return Batcher(run, largest=LARGEST, crowded=crowded, pause=PAUSE)
+
         having = {name: actor.batch for name, actor in actors.items() if actor.batch is not None}
         self._fits = {name: batch.fits for name, batch in having.items()}
-        self._prepare: dict[str, Batcher[Task, Any]] = {
-            name: Batcher(partial(tools.bind(batch.prepare), system), largest=LARGEST) for name, batch in having.items()
-        }
-        self._record: dict[str, Batcher[Ended, bool]] = {
-            name: Batcher(partial(tools.bind(batch.record), system), largest=LARGEST) for name, batch in having.items()
-        }
+        self._prepare: dict[str, Batcher[Task, Any]] = {name: batcher(batch.prepare) for name, batch in having.items()}
+        self._record: dict[str, Batcher[Ended, bool]] = {name: batcher(batch.record) for name, batch in having.items()}
 
     async def prepare(self, task: Task) -> Any | None:
         """The plan; None when the actor's own `prepare` has to be asked."""

@@ -6,6 +6,7 @@ transactions of the task's organization, work in none. Whatever ends the process
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -13,13 +14,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from domain.tasks import claims
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
 from queue_config.queues import Queue
 from runtime import clock, failpoints, ids
+from runtime.batching import Batcher
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
-from workers import failures, perseverance
+from workers import batches, failures, perseverance
 from workers.actor import Actor
 from workers.batches import Batches
 from workers.holdings import Holding, Holdings
@@ -28,6 +32,9 @@ from workers.tools import Tools
 
 log = logs.logger(__name__)
 
+CROWD: Final = 8
+"""Of tasks at hand: enough to be busy with while others come together."""
+MESSAGES_PER_CLAIM: Final = 32
 RECORD_SECONDS: Final = 3.0
 """How long a record under way may keep a worker from stopping."""
 
@@ -59,16 +66,22 @@ class Executor:
         self._tools = tools
         self._actors = actors
         self.stopping = False
-        self._batches = Batches(system, tools, actors)
+        self._batches = Batches(system, tools, actors, self._crowded)
         self._rooms = Rooms()
         self._carriers: set[asyncio.Task[None]] = set()
+        self._claims = Batcher(self._claim_all, largest=MESSAGES_PER_CLAIM, crowded=self._crowded, pause=batches.PAUSE)
         self._claiming: set[int] = set()
         """Tasks from before their claim until they are held."""
         self._nudge = nudge
 
-    async def run(self, task_ids: Sequence[int]) -> None:
-        """One message. Ends when each of its tasks is recorded, given back, or was not to be had."""
-        await asyncio.gather(*(self._hold(task) for task in await self._claim(task_ids)))
+    async def run(self, task_ids: Sequence[int], *, ahead: bool = False) -> None:
+        """One message, `ahead` of others or not. Ends when each of its tasks is recorded, given back, or was not to be
+        had.
+        """
+        tasks = await self._claim(task_ids)
+        if ahead:
+            tasks = [msgspec.structs.replace(task, ahead=True) for task in tasks]
+        await asyncio.gather(*(self._hold(task) for task in tasks))
 
     async def begin(self, queue: Queue, task_ids: Sequence[int]) -> None:
         """One message. Ends as soon as its tasks are claimed and there is room for them: whoever is slow keeps nobody
@@ -92,6 +105,9 @@ class Executor:
             await self._hold(task)
         finally:
             await room.leave(1)
+
+    def _crowded(self) -> bool:
+        return len(self.holdings) >= CROWD
 
     async def try_claim(self) -> None:
         """Claims nothing. Raises what would keep a claim from succeeding."""
@@ -122,14 +138,20 @@ class Executor:
         """
         if self.stopping:
             return []
-        return await claims.claim(
+        return await self._claims(task_ids)
+
+    async def _claim_all(self, messages: Sequence[Sequence[int]]) -> list[list[Task]]:
+        """Those of several messages in one statement."""
+        tasks = await claims.claim(
             self._system,
-            task_ids,
+            list(itertools.chain.from_iterable(messages)),
             actors=self._actors,
             owner=self.owner,
             lease=self.lease,
             number=self.holdings.number,
         )
+        found = {task.id: task for task in tasks}
+        return [[found[task] for task in message if task in found] for message in messages]
 
     async def give_back(self) -> None:
         """At SIGTERM: stops what runs and gives it back at once, with no count raised. A record under way is given some

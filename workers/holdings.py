@@ -83,6 +83,9 @@ class Holdings:
                 if self._held.get(task_id) is holding:
                     del self._held[task_id]
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def holds(self, task_id: int) -> bool:
         with self._lock:
             return task_id in self._held

@@ -8,7 +8,7 @@ from typing import cast
 import asyncpg
 import msgspec
 
-from domain.generations import pictures
+from domain.generations import engines, pictures
 from domain.generations.lifecycle import Plan
 from domain.generations.results import Image, Wanted
 from domain.subscriptions import credits
@@ -17,17 +17,24 @@ from domain.templates import catalogue
 from domain.templates.geometry import Output
 from runtime import ids
 from runtime.database import SystemDatabase
+from runtime.settings import Settings
 
 _START = "select * from start_generations($1, $2)"
 _FIND = "select * from find_images($1, $2)"
 _RECORD = "select * from record_images($1::jsonb)"
 
 
-async def start(system: SystemDatabase, tasks: Sequence[Task]) -> list[Plan | None]:
-    """As `lifecycle.start` for each. None: it has ended, or its input names uploads, which need its organization."""
+async def start(system: SystemDatabase, tasks: Sequence[Task], *, settings: Settings) -> list[Plan | None]:
+    """As `lifecycle.start` for each, and images that were made before are found. None: it has ended, or its input names
+    uploads, which need its organization.
+    """
     rows = await system.call_many(_START, [task.organization_id for task in tasks], [task.subject for task in tasks])
     started = {(row["organization_id"], row["id"]): row for row in rows}
-    return [_plan(task, started.get((task.organization_id, task.subject))) for task in tasks]
+    plans = [_plan(task, started.get((task.organization_id, task.subject)), settings) for task in tasks]
+    known = [plan for plan in plans if plan is not None and plan.identity is not None]
+    images = await find(system, [Wanted(plan.organization_id, plan.identity or "") for plan in known]) if known else []
+    made = {plan.generation_id: image for plan, image in zip(known, images, strict=True) if image is not None}
+    return [plan and msgspec.structs.replace(plan, made=made.get(plan.generation_id)) for plan in plans]
 
 
 async def find(system: SystemDatabase, wanted: Sequence[Wanted]) -> list[Image | None]:
@@ -50,21 +57,23 @@ async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outco
     return [task.id in ours for task, _, _ in ended]
 
 
-def _plan(task: Task, row: asyncpg.Record | None) -> Plan | None:
+def _plan(task: Task, row: asyncpg.Record | None, settings: Settings) -> Plan | None:
     if row is None:
         return None
     template, request = row["template"], row["request"]
     references = catalogue.pictures(catalogue.get(template), request["input"])
     if any(pictures.is_upload(reference) for reference in references.values()):
         return None
-    return Plan(
+    plan = Plan(
         organization_id=task.organization_id,
         generation_id=task.subject,
         template=template,
         input=request["input"],
         output=msgspec.convert(request["output"], Output),
         uploads={},
+        ahead=task.ahead,
     )
+    return plan if references else msgspec.structs.replace(plan, identity=engines.identity(plan, {}, settings))
 
 
 def _image(row: asyncpg.Record | None) -> Image | None:

@@ -26,7 +26,9 @@ RENDER = "generations.render"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What `engines.render` needs to know: the request, and where its uploaded pictures lie."""
+    """What `engines.render` needs to know: the request, and where its uploaded pictures lie. `ahead` of others that
+    wait to be drawn; `identity` and `made`: what is known of an image without pictures, when it was looked for already.
+    """
 
     organization_id: str
     generation_id: str
@@ -34,6 +36,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     input: dict[str, Any]
     output: Output
     uploads: dict[str, pictures.Upload]
+    ahead: bool = False
+    identity: str | None = None
+    made: Image | None = None
 
 
 async def start(tx: Transaction, task: Task) -> Plan | None:
@@ -55,6 +60,7 @@ async def start(tx: Transaction, task: Task) -> Plan | None:
         input=row.request["input"],
         output=msgspec.convert(row.request["output"], Output),
         uploads=await pictures.uploads(tx, row.template, row.request["input"]),
+        ahead=task.ahead,
     )
 
 

@@ -11,7 +11,9 @@ from runtime.database import Reader, SystemDatabase
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A claimed task with the event that it reacts to. `attempts` are the failed tries before this one."""
+    """A claimed task with the event that it reacts to. `attempts` are the failed tries before this one; `ahead`: it may
+    pass others that the process has.
+    """
 
     id: int
     organization_id: str
@@ -28,6 +30,7 @@ class Task(msgspec.Struct, frozen=True):
     deaths: int
     lease_token: int
     waited_seconds: float
+    ahead: bool = False
 
     @property
     def cause(self) -> log.Cause:

@@ -21,11 +21,10 @@ from PIL import Image
 
 from domain.templates import coverage, pictures, rendering, typefaces
 from domain.templates.geometry import Canvas
-from domain.templates.rendering import Order, Refused, Rendered, Setup, Shelf, Unstored
+from domain.templates.rendering import Order, Refused, Rendered, Setup, Unstored
 from runtime import child, failpoints
-from storage import keys
+from storage import keys, shelf
 from storage.errors import StorageFullError, StorageUnavailableError
-from storage.folder import ObjectFolder
 
 MOST_NAMED: Final = 10
 
@@ -52,7 +51,6 @@ class _Renderer:
         self.families = sorted(set(self.fonts.families()) - shipped)
         self.compilers: dict[str, typst.Compiler] = {}
         self.packs = setup.packs
-        self.shelves: dict[Path, ObjectFolder] = {}
         self.order = (self.root / "order.json").open("wb", buffering=0)
 
     @cached_property
@@ -96,13 +94,8 @@ class _Renderer:
             _write(order.target, body)
             return order.target
         key = keys.content_key(order.shelf.namespace, sha256, order.canvas.format)
-        self._shelf(order.shelf).put(key, body, order.shelf.content_type, sha256)
+        shelf.put(order.shelf.folder, key, body, content_type=order.shelf.content_type, sha256=sha256)
         return order.shelf.folder / key
-
-    def _shelf(self, shelf: Shelf) -> ObjectFolder:
-        if shelf.folder not in self.shelves:
-            self.shelves[shelf.folder] = ObjectFolder(shelf.folder)
-        return self.shelves[shelf.folder]
 
     def _missing(self, order: Order) -> list[str]:
         """Pictures and codes are not set as text."""

@@ -22,7 +22,7 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class Shelf(msgspec.Struct, frozen=True):
-    """Where the store of this machine lies (`storage.folder`), and in whose name the image is put there."""
+    """Where the store of this machine lies (`storage.shelf`), and in whose name the image is put there."""
 
     folder: Path
     namespace: str

@@ -8,7 +8,7 @@ import pytest
 
 from tests.architecture.source import ROOT, Source, assert_kept, snippet
 
-STORAGE_FOR_THE_DOMAIN = {"storage.addresses", "storage.base", "storage.errors", "storage.keys"}
+STORAGE_FOR_THE_DOMAIN = {"storage.addresses", "storage.base", "storage.errors", "storage.keys", "storage.shelf"}
 
 NOT_A_MODULE = {
     "api/routes": {"assets": "signed addresses of stored bytes, which storage hands out and no module owns"},

@@ -112,16 +112,16 @@ async def _image(plan: Plan, studio: Studio) -> Image:
 
 
 async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched]) -> Image:
-    identity = _identity(plan, fetched, studio.settings)
-    found = await studio.find_image(Wanted(plan.organization_id, identity))
+    wanted = plan.identity or identity(plan, fetched, studio.settings)
+    found = plan.made if plan.identity else await studio.find_image(Wanted(plan.organization_id, wanted))
     if found is not None and await _is_stored(studio.store, found.storage_key):
         failpoints.hit("render.before_reuse")
         REUSED.inc()
         return found
-    return await _drawn(plan, studio, fetched, identity)
+    return await _drawn(plan, studio, fetched, wanted)
 
 
-async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identity: str) -> Image:
+async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], wanted: str) -> Image:
     await _OUTAGE.probe(studio.store)
     content_type, root = MEDIA_TYPES[plan.output.format], studio.store.root
     request = RenderRequest(
@@ -130,6 +130,7 @@ async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identi
         output=plan.output,
         folder=scratch(studio.settings),
         shelf=Shelf(root.absolute(), plan.organization_id, content_type) if root else None,
+        ahead=plan.ahead,
         pictures={pointer: picture.path for pointer, picture in fetched.items()},
     )
     failpoints.hit("render.before_draw")
@@ -142,7 +143,7 @@ async def _drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched], identi
         await _put(studio.store, key, rendered, content_type)
     failpoints.hit("render.after_put")
     return Image(
-        identity=identity,
+        identity=wanted,
         storage_key=key,
         sha256=rendered.sha256,
         format=plan.output.format,
@@ -177,7 +178,7 @@ async def _is_stored(store: ObjectStore, key: str) -> bool:
     return True
 
 
-def _identity(plan: Plan, fetched: dict[str, Fetched], settings: Settings) -> str:
+def identity(plan: Plan, fetched: dict[str, Fetched], settings: Settings) -> str:
     packs = settings.fonts_dir if settings.fonts_dir != Path() else None
     return catalogue.identity(
         catalogue.get(plan.template),

@@ -20,7 +20,7 @@ _PROGRAM = "domain.templates.renderer"
 
 class RenderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`pictures` maps the pointers of `catalogue.pictures` to files fetched already; `folder` is where the finished
-    file goes (under a name of its own), unless there is a `shelf`.
+    file goes (under a name of its own), unless there is a `shelf`. `ahead` of others that wait for a child.
     """
 
     template: str
@@ -28,6 +28,7 @@ class RenderRequest(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
     folder: Path
     shelf: Shelf | None = None
+    ahead: bool = False
     pictures: dict[str, Path] = {}
 
 
@@ -73,7 +74,7 @@ async def render(pool: ChildPool, request: RenderRequest) -> Rendered:
         shelf=request.shelf,
     )
     try:
-        answer = await pool.call(rendering.encode(order))
+        answer = await pool.call(rendering.encode(order), ahead=request.ahead)
     except ChildDiedError as error:
         rendering.discard(order.target)
         raise RenderCrashedError(error.reason, error.detail) from error

@@ -14,6 +14,7 @@ from queue_config.base import AHEAD, MessageBroker
 from queue_config.errors import DelayNotSupportedError
 from queue_config.middleware.event_loop import EventLoop
 from queue_config.rabbitmq_broker import RabbitmqBroker
+from queue_config.slots import GROWTH
 from tests.contracts.queue_config.conftest import BuildBroker
 
 
@@ -98,8 +99,8 @@ def test_a_delay_is_refused_because_due_times_live_in_the_ledger(broker: Message
 
 
 def test_a_consumer_holds_no_more_messages_than_it_was_allowed(broker: MessageBroker) -> None:
-    broker.enqueue_many([message(f"tsk_{n}") for n in range(3)])
-    consumer = broker.consume("images", prefetch=2, timeout=patience(broker))
+    broker.enqueue_many([message(f"tsk_{n}", queue="lifecycle") for n in range(3)])
+    consumer = broker.consume("lifecycle", prefetch=2, timeout=patience(broker))
     first, second = next(consumer), next(consumer)
     assert first is not None
     assert second is not None
@@ -129,12 +130,20 @@ def test_no_message_is_lost_or_doubled_among_many_consumers(broker: MessageBroke
 
 
 def test_messages_that_were_not_begun_go_back_to_the_head_of_their_queue(broker: MessageBroker) -> None:
-    broker.enqueue_many([message(f"tsk_{n}") for n in range(4)])
-    consumer = broker.consume("images", prefetch=2, timeout=patience(broker))
+    broker.enqueue_many([message(f"tsk_{n}", queue="lifecycle") for n in range(4)])
+    consumer = broker.consume("lifecycle", prefetch=2, timeout=patience(broker))
     held = [next(consumer), next(consumer)]
     consumer.requeue([found for found in held if found is not None])
     consumer.close()
-    assert take(broker) == ["tsk_0", "tsk_1", "tsk_2", "tsk_3"]
+    assert take(broker, queue="lifecycle") == ["tsk_0", "tsk_1", "tsk_2", "tsk_3"]
+
+
+def test_of_a_queue_whose_work_may_take_long_a_consumer_holds_few_messages_at_first(broker: MessageBroker) -> None:
+    broker.enqueue_many([message(f"tsk_{n}") for n in range(4)])
+    consumer = broker.consume("images", prefetch=2 * GROWTH, timeout=patience(broker))
+    assert next(consumer) is not None
+    assert next(consumer) is not None
+    assert next(consumer) is None
 
 
 def test_a_waiting_consumer_is_woken_by_a_message(broker: MessageBroker) -> None:

@@ -20,6 +20,7 @@ from queue_config.middleware.event_loop import EventLoop
 from queue_config.queues import QUEUES, Queue
 from queue_config.rabbitmq_broker import RabbitmqBroker
 from queue_config.rabbitmq_session import DELIVERY_LIMIT, PREFIX
+from queue_config.slots import GROWTH
 from runtime.settings import Secret, Settings, SettingsError
 from tests.wire import Wire
 
@@ -33,7 +34,7 @@ class Recorder:
         self.go.set()
         self.broker = build_broker(Settings(broker="rabbitmq", rabbitmq_url=Secret(url)), [EventLoop()])
         dramatiq.actor(self._record, broker=self.broker, queue_name="images", actor_name="record")
-        self.worker = serving.start(self.broker, "images", threads=2)
+        self.worker = serving.start(self.broker, "images", threads=2 * GROWTH)
 
     def _record(self, ids: list[str]) -> None:
         self.seen += ids
@@ -251,10 +252,10 @@ def test_a_worker_outlives_cut_connections(broker: RabbitmqBroker, wire: Wire) -
 
 def test_what_a_lost_worker_held_is_with_another_one_at_once(broker: RabbitmqBroker, wire: Wire) -> None:
     lost = RabbitmqBroker(over(wire), QUEUES)
-    held = lost.consume("images", prefetch=2, timeout=5_000)
+    held = lost.consume("images", prefetch=2 * GROWTH, timeout=5_000)
     broker.enqueue_many([message("tsk_running"), message("tsk_waiting")])
     assert next(held) is not None
-    consumer = broker.consume("images", prefetch=2, timeout=5_000)
+    consumer = broker.consume("images", prefetch=2 * GROWTH, timeout=5_000)
     began = time.monotonic()
     wire.close()
     taken = [next(consumer), next(consumer)]
@@ -289,7 +290,7 @@ def test_a_worker_that_takes_no_more_does_not_begin_again_when_it_is_connected_a
     wire.cut()
     time.sleep(1)
     broker.enqueue(message("tsk_2"))
-    consumer = broker.consume("images", prefetch=2, timeout=2_000)
+    consumer = broker.consume("images", prefetch=2 * GROWTH, timeout=2_000)
     assert [each.args[0] for each in (next(consumer), next(consumer)) if each] == [["tsk_1"], ["tsk_2"]]
     recorder.stop()
 

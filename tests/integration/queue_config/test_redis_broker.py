@@ -17,6 +17,7 @@ from queue_config.errors import BrokerUnavailableError
 from queue_config.middleware.event_loop import EventLoop
 from queue_config.queues import QUEUES
 from queue_config.redis_broker import KEY_PREFIX, RedisBroker
+from queue_config.slots import GROWTH
 from runtime.settings import Secret, Settings, SettingsError
 from tests.redis_server import RedisServer
 
@@ -36,7 +37,7 @@ class Recorder:
         self.seen: list[str] = []
         self.broker = build_broker(Settings(redis_url=Secret(url)), [EventLoop()])
         dramatiq.actor(self._record, broker=self.broker, queue_name="images", actor_name="record")
-        self.worker = serving.start(self.broker, "images", threads=2)
+        self.worker = serving.start(self.broker, "images", threads=2 * GROWTH)
 
     async def _record(self, ids: list[str]) -> None:
         self.seen += ids
@@ -90,7 +91,7 @@ def test_messages_that_go_ahead_pass_all_that_wait_in_the_order_of_their_sending
         broker.enqueue(
             dramatiq.Message(queue_name="images", actor_name="record", args=(task,), kwargs={}, options=options)
         )
-    consumer = broker.consume("images", prefetch=len(sent))
+    consumer = broker.consume("images", prefetch=len(sent) * GROWTH)
     taken = [found.args[0] for found in (next(consumer) for _ in sent) if found]
     consumer.close()
     broker.close()

@@ -56,6 +56,33 @@ async def test_calls_run_side_by_side_as_far_as_there_are_children(open_pool):
     assert len(set(answers)) == 2
 
 
+async def test_a_call_that_goes_ahead_is_answered_before_those_that_wait(open_pool):
+    pool = open_pool()
+    await pool.warm()
+    order: list[str] = []
+
+    async def call(name: str, *, ahead: bool = False) -> None:
+        await pool.call(b"time.sleep(0.05)", ahead=ahead)
+        order.append(name)
+
+    calls = [call("first"), call("second"), call("third"), call("hurried", ahead=True)]
+    await asyncio.gather(*calls)
+    assert order == ["first", "hurried", "second", "third"]
+
+
+async def test_a_caller_who_gives_up_waiting_keeps_nobody_from_a_child(open_pool):
+    pool = open_pool()
+    await pool.warm()
+    busy = asyncio.create_task(pool.call(b"time.sleep(0.1)"))
+    await asyncio.sleep(0)
+    gone, patient = asyncio.create_task(pool.call(b"1")), asyncio.create_task(pool.call(b"'here'"))
+    await asyncio.sleep(0)
+    busy.add_done_callback(lambda _: gone.cancel())  # in the moment in which it is given the child
+    assert await patient == b"here"
+    assert gone.cancelled()
+    assert await pool.call(b"'still'") == b"still"
+
+
 async def test_calls_and_answers_may_be_large(open_pool):
     payload = b"\0" + os.urandom(5_000_000)
     assert await open_pool().call(payload) == payload

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain.generations import engines, lifecycle
+from domain.generations import lifecycle
 from domain.generations.engines import template as template_engine
 from domain.generations.errors import GenerationOver
 from tests.integration.workers.conftest import Spine
@@ -81,15 +81,15 @@ async def test_between_the_put_and_the_record(spine: Spine, monkeypatch: pytest.
     generation = await spine.accept()
     ids = await spine.dispatch(RENDER)
     reached, go_on = asyncio.Event(), asyncio.Event()
-    put = engines._put
+    render = template_engine.render
 
-    async def held(*arguments: Any) -> str:
-        key = await put(*arguments)
+    async def held(*arguments: Any) -> object:
+        rendered = await render(*arguments)
         reached.set()
         await go_on.wait()
-        return key
+        return rendered
 
-    monkeypatch.setattr(engines, "_put", held)
+    monkeypatch.setattr(template_engine, "render", held)
     message = asyncio.create_task(spine.executor.run(ids))
     await reached.wait()
     await _cancel(spine, generation)

@@ -51,6 +51,16 @@ async def test_a_doubled_message_does_nothing(spine: Spine) -> None:
     assert await spine.value("select count(*) from events where type = 'generation.succeeded'") == 1
 
 
+async def test_a_message_that_goes_ahead_has_its_images_drawn_before_those_that_wait(spine: Spine) -> None:
+    generations = [await spine.accept(input={"label": str(number)}) for number in range(6)]
+    ids = await spine.dispatch(RENDER)
+    await asyncio.gather(spine.executor.run(ids[:-1]), spine.executor.run(ids[-1:], ahead=True))
+    ended = "select subject from tasks where actor = :actor order by ended_at, id"
+    order = [row[0] for row in await spine.rows(ended, actor=RENDER)]
+    assert sorted(order) == sorted(generations)
+    assert order.index(generations[-1]) <= 2, "those that a child had begun already come first"
+
+
 async def test_a_message_for_tasks_that_are_gone_does_nothing(spine: Spine) -> None:
     await spine.executor.run([4_711, 4_712])
     assert await spine.value("select count(*) from tasks") == 0

@@ -1,5 +1,7 @@
 """How many statements the ways of a task take; one more is felt in every image."""
 
+import asyncio
+
 from domain.generations.lifecycle import RENDER
 from tests.integration.statements import asked
 from tests.integration.workers.conftest import Spine
@@ -24,3 +26,12 @@ async def test_images_that_are_made_together_are_claimed_begun_and_looked_for_by
         await spine.executor.run(tasks)
     assert [sum(name in text for text in texts) for name in BATCHED] == [1, 1, 1]
     assert 1 <= sum("record_images" in text for text in texts) <= IMAGES
+
+
+async def test_messages_that_come_together_are_claimed_by_one_statement(spine: Spine) -> None:
+    for number in range(IMAGES):
+        await spine.accept(input={"label": str(number)})
+    tasks = await spine.dispatch(RENDER)
+    async with asked(spine.system) as texts:
+        await asyncio.gather(*(spine.executor.run([task]) for task in tasks))
+    assert [sum(name in text for text in texts) for name in BATCHED] == [1, 1, 1]

@@ -43,6 +43,24 @@ async def test_what_arrives_during_a_call_goes_into_the_next_one_together() -> N
     assert run.batches == [[1], [2, 3, 4]]
 
 
+async def test_in_a_crowd_a_call_waits_for_others_to_come() -> None:
+    run, crowd = Doubling(), [True]
+    batcher = Batcher(run, largest=8, crowded=lambda: crowd[0], pause=0.05)
+    first = asyncio.create_task(batcher(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert await asyncio.gather(first, batcher(2)) == [2, 4]
+    crowd[0] = False
+    assert await batcher(3) == 6
+    assert run.batches == [[1, 2], [3]]
+
+
+async def test_a_full_call_waits_for_nobody() -> None:
+    run = Doubling()
+    batcher = Batcher(run, largest=2, crowded=lambda: True, pause=3600)
+    assert await asyncio.gather(batcher(1), batcher(2)) == [2, 4]
+
+
 async def test_a_batch_is_not_larger_than_it_may_be() -> None:
     run = Doubling()
     batcher = Batcher(run, largest=2)
