@@ -5,9 +5,10 @@ organization that its transaction names and no others (row-level security), and 
 `atelier_system`, which touches rows of several organizations through a short list of SQL functions.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final, NewType
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NewType, TypeVar
 
 import asyncpg
 from sqlalchemy import event, text
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 Transaction = NewType("Transaction", AsyncConnection)
@@ -27,6 +29,7 @@ SystemTransaction = NewType("SystemTransaction", AsyncConnection)
 """A transaction that sees every organization."""
 
 Reader = Transaction | ReadOnly
+T = TypeVar("T")
 
 _SET_ORGANIZATION = text("select set_config('app.organization', :organization, true)")
 _SET_READ_ONLY = text(
@@ -40,6 +43,10 @@ lost. Its locks are let go.
 """
 _RANDOM_PAGE_COST: Final = "1.1"
 """Of a disk without a head. PostgreSQL's own guess, 4, makes it read middling tables whole for a few rows."""
+_KEPT: Final = 0.05
+"""Seconds for which a connection stays at hand after a call, for the next one: taking it out of SQLAlchemy's pool and
+putting it back costs half as much as a call.
+"""
 _LOCK_TIMEOUT: Final = "5s"
 """Functions that are to wait for less set their own."""
 _TCP: Final = {
@@ -84,10 +91,21 @@ class _Pool:
             connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self._kept: list[PoolProxiedConnection] = []
+        self._unused = 0
+        self._beginning = 0
+        self._tidying: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self.engine.begin() as connection:
+        async with AsyncExitStack() as ending:
+            self._beginning += 1
+            try:
+                if self._kept:
+                    await greenlet_spawn(self._pick().close)
+                connection = await ending.enter_async_context(self.engine.begin())
+            finally:
+                self._beginning -= 1
             yield connection
 
     async def call(self, statement: str, *arguments: object) -> asyncpg.Record | None:
@@ -95,32 +113,69 @@ class _Pool:
 
         For SQL functions that set the organization themselves in their first line. Raises asyncpg's errors.
         """
-        async with self._borrowed() as connection:
-            return await connection.fetchrow(statement, *arguments)
+        return await self._lend(lambda connection: connection.fetchrow(statement, *arguments))
 
     async def call_many(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """As `call`, for functions that return rows."""
-        async with self._borrowed() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
-            return rows
+        rows: list[asyncpg.Record] = await self._lend(lambda connection: connection.fetch(statement, *arguments))
+        return rows
 
-    @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
-        """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself."""
+    async def _lend(self, use: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself. It
+        is kept for the next call, unless it failed or a transaction waits for one.
+        """
+        pooled = await self._take()
         try:
-            pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
+            answer = await use(pooled.driver_connection)
+        except BaseException:
+            await greenlet_spawn(pooled.close)
+            raise
+        if self._beginning:
+            await greenlet_spawn(pooled.close)
+        else:
+            self._keep(pooled)
+        return answer
+
+    async def _take(self) -> PoolProxiedConnection:
+        while self._kept:
+            pooled = self._pick()
+            if not pooled.driver_connection.is_closed():  # type: ignore[union-attr]
+                return pooled
+            await greenlet_spawn(pooled.close)
+        try:
+            return await greenlet_spawn(self.engine.sync_engine.raw_connection)
         except AsyncAdapt_asyncpg_dbapi.Error as error:  # SQLAlchemy's own copy of what the driver said
             raise error.__cause__ or error from None
-        try:
-            yield pooled.driver_connection
-        finally:
-            await greenlet_spawn(pooled.close)
+
+    def _keep(self, pooled: PoolProxiedConnection) -> None:
+        self._kept.append(pooled)
+        if self._tidying is None or self._tidying.done():
+            self._tidying = asyncio.create_task(self._tidy())
+
+    def _pick(self) -> PoolProxiedConnection:
+        """The one that was used last."""
+        picked = self._kept.pop()
+        self._unused = min(self._unused, len(self._kept))
+        return picked
+
+    async def _tidy(self) -> None:
+        """Puts back what nobody has wanted for a while, until nothing is kept."""
+        while self._kept:
+            self._unused = len(self._kept)
+            await asyncio.sleep(_KEPT)
+            while self._unused:
+                self._unused -= 1
+                await greenlet_spawn(self._kept.pop(0).close)
 
     async def check_role(self) -> None:
         """Raises WrongRoleError unless row-level security binds this role."""
         _checked(await self.call(_ROLE))
 
     async def close(self) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
+        while self._kept:
+            await greenlet_spawn(self._kept.pop().close)
         await self.engine.dispose()
 
 

@@ -27,14 +27,17 @@ FEED = "atelier_feed"
 """To the hubs: the feed has moved."""
 
 _PAUSE_AFTER_FAILURE = 1.0
+_BETWEEN_PUBLISHES = 0.005
 _BETWEEN_NOTIFICATIONS = 0.02
-"""A NOTIFY is a commit, so what comes within this time shares one; a publish is cheap enough for each."""
+"""Seconds. The first hint goes at once, those that come within this time share the next one: a publish costs its sender
+as much as a tenth of a request, and a NOTIFY is a commit.
+"""
 _FAULTS = (RedisError, RuntimeError, *database_faults.ANY)
 """The second is uvloop's: of a connection that was reset a moment ago."""
 
 
 class Nudge:
-    """Fire and forget on one channel. At most one is in flight; what is sent meanwhile becomes one more after it."""
+    """Fire and forget on one channel. What is sent soon after another one becomes one more after a short pause."""
 
     def __init__(self, settings: Settings, channel: str = NUDGE) -> None:
         self._redis = _client(settings.redis_url) if settings.redis_url else None
@@ -62,7 +65,9 @@ class Nudge:
     async def _fly(self) -> None:
         while self._again:
             self._again = False
-            if not await self._publish():
+            if await self._publish():
+                await asyncio.sleep(_BETWEEN_PUBLISHES)
+            else:
                 await self._notify()
                 await asyncio.sleep(_BETWEEN_NOTIFICATIONS)
 
@@ -157,8 +162,7 @@ class Waiter:
         self._event = asyncio.Event()
 
     def __enter__(self) -> Self:
-        self._hub.waiters[self.place].add(self)
-        self._hub.wake()
+        self._hub.join(self)
         return self
 
     def __exit__(
@@ -194,6 +198,10 @@ class Hub:
 
     SWEEP = 0.5
     IDLE_SWEEP = 2.0
+    UNWATCHED_REST = 0.1
+    """Seconds between two looks while nobody waits: callbacks are in no hurry, and under load the feed moves a hundred
+    times a second.
+    """
 
     def __init__(self, read: Read) -> None:
         self.waiters: defaultdict[tuple[str, str | None], set[Waiter]] = defaultdict(set)
@@ -201,6 +209,7 @@ class Hub:
         self._read = read
         self._callbacks: dict[str, list[Callable[[Moved], None]]] = {}
         self._wake = asyncio.Event()
+        self._joined = asyncio.Event()
         self._position: int | None = None
 
     def listen(self, organization: str, subject: str | None = None) -> Waiter:
@@ -211,6 +220,12 @@ class Hub:
 
     def wake(self) -> None:
         self._wake.set()
+
+    def join(self, waiter: Waiter) -> None:
+        """Whoever waits is told of all that moves from now on."""
+        self.waiters[waiter.place].add(waiter)
+        self._joined.set()
+        self.wake()
 
     def close(self) -> None:
         """Sends every waiter home; the streams end."""
@@ -231,12 +246,13 @@ class Hub:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.SWEEP if self.waiters else self.IDLE_SWEEP):
-                    await self._wake.wait()
+            await _within(self.SWEEP if self.waiters else self.IDLE_SWEEP, self._wake)
             self._wake.clear()
+            self._joined.clear()
             try:
                 await self._catch_up()
+                if not self.waiters:
+                    await _within(self.UNWATCHED_REST, self._joined)
             except Exception:
                 log.exception("the feed could not be read; waiters look for themselves")
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
@@ -263,3 +279,10 @@ class Hub:
 
     def _everyone(self) -> Iterator[Waiter]:
         return iter([waiter for here in self.waiters.values() for waiter in here])
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Until it is set, for so long at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

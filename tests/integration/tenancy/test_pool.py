@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from domain.accounts import organizations
+from runtime import database
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 
@@ -53,6 +54,61 @@ async def test_a_call_that_sets_its_organization_itself_leaves_nothing_behind(
     async with narrow.engine.connect() as same:
         assert await same.scalar(OWNERS) is None
     await narrow.close()
+
+
+async def test_connections_that_calls_keep_at_hand_are_there_for_transactions(
+    many: Sequence[str], narrow: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_KEPT", 3600.0)
+    await asyncio.gather(*(narrow.call("select pg_sleep(0.01)") for _ in range(CONNECTIONS)))
+    assert narrow.engine.pool.checkedout() == CONNECTIONS  # type: ignore[attr-defined]
+    async with narrow.transaction(many[0]) as first, narrow.read_only(many[1]) as second:
+        assert await first.scalar(OWNERS) == [many[0]]
+        assert await second.scalar(OWNERS) == [many[1]]
+        third = asyncio.create_task(_alone(narrow, many[2]))
+        assert await narrow.call("select 1") is not None
+        assert await third == [many[2]]
+    await narrow.close()
+    assert narrow.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_who_waits_for_a_transaction_gets_the_connection_of_the_next_call_that_ends(
+    many: Sequence[str], narrow: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_KEPT", 3600.0)
+    calls = [asyncio.create_task(narrow.call("select pg_sleep(0.2)")) for _ in range(CONNECTIONS)]
+    while narrow.engine.pool.checkedout() < CONNECTIONS:  # type: ignore[attr-defined]
+        await asyncio.sleep(0.001)
+    assert await _alone(narrow, many[0]) == [many[0]]
+    await asyncio.gather(*calls)
+    await narrow.close()
+
+
+async def test_what_is_kept_at_hand_goes_back_when_nobody_wants_it(narrow: Database) -> None:
+    await narrow.call("select 1")
+    while narrow.engine.pool.checkedout():  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)
+    await narrow.close()
+
+
+async def test_a_connection_that_broke_while_it_was_kept_is_not_used_again(
+    narrow: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_KEPT", 3600.0)
+    row = await narrow.call("select pg_backend_pid()")
+    assert row is not None
+    kept = narrow._kept[0].driver_connection
+    assert kept is not None
+    kept.terminate()
+    again = await narrow.call("select pg_backend_pid()")
+    assert again is not None
+    assert again[0] != row[0]
+    await narrow.close()
+
+
+async def _alone(narrow: Database, organization: str) -> object:
+    async with narrow.transaction(organization) as tx:
+        return await tx.scalar(OWNERS)
 
 
 async def test_fifty_organizations_on_three_connections_never_see_each_other(
