@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import ValidationError
+from jsonschema_rs import Draft202012Validator, ValidationError, meta
 
 from domain.errors import FieldError
 from domain.templates import geometry
@@ -26,8 +25,6 @@ KIT: Final = "kit"
 _ADDRESS = re.compile(r"https://[^\s/]+(/\S*)?")
 _MOST_ERRORS = 50
 _DRAWS = frozenset({".typ", ".svg"})
-
-_formats = FormatChecker(formats=())
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +54,12 @@ def get(name: str) -> Template:
 
 def check(template: Template, given: object) -> None:
     """Raises InputInvalid with every field that does not fit, as pointers into `/input`."""
-    found = _validator(template.name).iter_errors(given)
-    fields = tuple(field for error in found for field in _fields(error))
-    if fields:
-        ordered = sorted(fields[:_MOST_ERRORS], key=lambda field: field.pointer)
-        raise InputInvalid(f"the input does not fit the template {template.name!r}", fields=tuple(ordered))
+    validator = _validator(template.name)
+    if validator.is_valid(given):
+        return
+    fields = tuple(field for error in validator.iter_errors(given) for field in _fields(error))
+    ordered = sorted(fields[:_MOST_ERRORS], key=lambda field: field.pointer)
+    raise InputInvalid(f"the input does not fit the template {template.name!r}", fields=tuple(ordered))
 
 
 def pictures(template: Template, given: object) -> dict[str, str]:
@@ -101,7 +99,7 @@ def identity(
 
 def _load(folder: Path) -> Template:
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=dict[str, Any])
-    Draft202012Validator.check_schema(schema)
+    meta.validate(schema)
     width, height = schema["x-size"]
     return Template(
         name=folder.name,
@@ -127,28 +125,25 @@ def _version(folder: Path) -> str:
 
 @cache
 def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(get(name).schema, format_checker=_formats)
+    return Draft202012Validator(get(name).schema, formats={"picture": _is_picture}, validate_formats=True)
 
 
-@_formats.checks("picture")
-def _is_picture(value: object) -> bool:
-    return not isinstance(value, str) or ids.is_id("file", value) or _ADDRESS.fullmatch(value) is not None
+def _is_picture(text: str) -> bool:
+    return ids.is_id("file", text) or _ADDRESS.fullmatch(text) is not None
 
 
 def _fields(error: ValidationError) -> Iterator[FieldError]:
-    """jsonschema's own texts repeat the value, however long; these do not."""
-    here = "/input" + "".join(f"/{_escaped(part)}" for part in error.absolute_path)
-    rule: Any = error.validator_value
-    schema: Any = error.schema
-    if error.validator == "required":
-        missing = next(name for name in rule if error.message.startswith(f"{name!r} "))
-        yield FieldError(f"{here}/{_escaped(missing)}", "is required")
-    elif error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        for name in sorted(set(error.instance) - set(schema.get("properties", {}))):
+    """jsonschema_rs' own texts repeat the value, however long; these do not."""
+    here = "/input" + "".join(f"/{_escaped(part)}" for part in error.instance_path)
+    keyword, wanted = error.kind.name, error.kind.value
+    if keyword == "required":
+        yield FieldError(f"{here}/{_escaped(wanted)}", "is required")
+    elif keyword == "additionalProperties":
+        for name in sorted(wanted):
             yield FieldError(f"{here}/{_escaped(name):.100}", "is not a field of this template")
     else:
-        text = _TEXTS.get(str(error.validator), "does not fit the schema: {0} {1}")
-        yield FieldError(here, text.format(error.validator, _shown(rule)))
+        text = _TEXTS.get(keyword, "does not fit the schema: {0} {1}")
+        yield FieldError(here, text.format(keyword, _shown(wanted)))
 
 
 _TEXTS = {

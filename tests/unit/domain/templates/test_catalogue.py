@@ -160,3 +160,7 @@ def test_whatever_changes_the_image_changes_its_identity(changed):
 
 def test_a_text_that_looks_like_a_digest_is_not_the_picture():
     assert identity(PHOTO, {"/photo": "aa"}) != identity(PHOTO | {"photo": "aa"})
+
+
+def test_a_line_break_after_a_value_is_a_part_of_it():
+    assert refused("badge", {"label": "A", "accent": "#ffffff\n"}) == {"/input/accent": "must match ^#[0-9a-fA-F]{6}$"}
