@@ -15,6 +15,7 @@ from api.rate_limits import RateLimits
 from api.requests import Request
 from api.retries import Retries
 from api.routes import api_keys, assets, events, files, generations, subscriptions, templates, webhooks
+from api.shortcut import Shortcut
 from domain.api_keys.events import ApiKeyRevoked
 
 ROUTERS = (
@@ -59,7 +60,10 @@ def create_app(resources: Resources) -> Litestar:
         logging_config=None,
     )
     edge = Edge(
-        Retries(app.asgi_handler), authenticator=authenticator, limits=RateLimits(), draining=resources.draining
+        Retries(Shortcut(app, generations.PATH)),
+        authenticator=authenticator,
+        limits=RateLimits(),
+        draining=resources.draining,
     )
     app.asgi_handler = edge
     return app
