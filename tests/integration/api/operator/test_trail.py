@@ -89,6 +89,7 @@ async def test_the_picture_is_shown_through_a_signed_address(operator):
     assert f"img-src 'self' {operator.api.url};" in answer.headers["content-security-policy"]
     async with operator.api.client.get(source) as picture:
         assert (picture.status, picture.content_type) == (200, "image/png")
+        assert await picture.read()
 
 
 async def test_a_webhook_that_fails_shows_each_attempt_and_the_next(operator, receiver):
