@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -32,6 +32,7 @@ _BETWEEN_NOTIFICATIONS = 0.02
 """Seconds. The first hint goes at once, those that come within this time share the next one: a publish costs its sender
 as much as a tenth of a request, and a NOTIFY is a commit.
 """
+_BETWEEN_CANCELLATIONS = 0.2
 _FAULTS = (RedisError, RuntimeError, *database_faults.ANY)
 """The second is uvloop's: of a connection that was reset a moment ago."""
 
@@ -99,9 +100,17 @@ async def listening(settings: Settings, channel: str, on_wake: Callable[[], None
     try:
         yield
     finally:
-        for task in tasks:
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Says so again and again: a client that was just connecting may take its cancellation for a fault and go on."""
+    open_tasks = set(tasks)
+    while open_tasks:
+        for task in open_tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, open_tasks = await asyncio.wait(open_tasks, timeout=_BETWEEN_CANCELLATIONS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _forever(listen: Callable[..., Awaitable[None]], url: str, channel: str, on_wake: Callable[[], None]) -> None:
