@@ -60,6 +60,7 @@ are seconds, seconds and probes; the last is milliseconds.
 """
 _BY_INDEX: Final = {
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",

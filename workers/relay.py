@@ -34,10 +34,9 @@ FROZEN_SECONDS: Final = 5.0
 """A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
 BROKER_REST: Final = 0.5
 """Between two tries to send to a broker that is away."""
-REST_PER_STEP: Final = 4
-LONGEST_BREATH: Final = 0.02
-"""Under load the relay rests for four times as long as it worked, at most so many seconds: what comes meanwhile goes
-together, and costs little more than one.
+BREATH: Final = 0.02
+"""Seconds of rest after a step while the workers have enough to do: what comes meanwhile goes together, and costs
+little more than one. A window holds work for longer (`Queue.wait`).
 """
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
@@ -179,13 +178,12 @@ class Relay:
             self._wake.clear()
             for duty in duties:
                 await duty.carry_out_when_due(connection)
-            began = time.monotonic()
             step = await self._step(connection)
             self._refused, self._rest_seconds = None, FIRST_REST
             self._seen_database = time.monotonic()
             if step.expanded < EVENTS_PER_STEP and not step.moved:
                 if self._workers_are_busy(step):
-                    await self._rest(min(REST_PER_STEP * (time.monotonic() - began), LONGEST_BREATH))
+                    await self._rest(BREATH)
                 await self._pause(self._settings.relay_sweep)
         failpoints.hit("relay.in_stop")
 

@@ -5,7 +5,10 @@ returns table (organization_id text, weight double precision, images_at_once int
 language sql stable as $$
     select wanted.organization_id, coalesce(p.weight, 1), p.images_at_once, p.images_queued
     from unnest(p_organizations) as wanted (organization_id)
-    left join organizations o on o.organization_id = wanted.organization_id
-    left join plans p on p.id = o.plan
+    left join lateral (
+        select p.* from plans p
+        where p.id = (select o.plan from organizations o where o.organization_id = wanted.organization_id)
+        limit 1
+    ) p on true
 $$;
 grant execute on function organization_shares to atelier_system;

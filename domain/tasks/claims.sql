@@ -12,18 +12,22 @@ returns table (
 language sql as $$
     with free as (
         select t.id from tasks t
-        where t.id = any (p_tasks) and t.actor = any (p_actors)
+        where t.id = any (p_tasks) and (t.actor = any (p_actors)) is true
             and (t.state in ('ready', 'dispatched') and t.run_at <= now() or t.state = 'running' and t.owner = p_owner)
         order by t.id for update skip locked
     ), claimed as (
         update tasks t set state = 'running', owner = p_owner, owner_number = p_number, started_at = now(),
             lease_until = now() + p_lease, lease_token = nextval('lease_tokens')
-        from free f where t.id = f.id
+        where t.id = any (array(select f.id from free f))
         returning t.*
     )
     select c.id, c.organization_id, c.event_id, e.type, e.data, e.occurred_at, e.correlation_id, e.traceparent, c.actor,
         c.target, c.subject, c.attempts, c.deaths, c.lease_token, extract(epoch from now() - c.run_at)
-    from claimed c join events e on (e.organization_id, e.id) = (c.organization_id, c.event_id)
+    from claimed c
+    cross join lateral (
+        select e.* from events e where e.organization_id = c.organization_id and e.id >= c.event_id order by e.id limit 1
+    ) e
+    where e.id = c.event_id
 $$;
 grant execute on function claim_tasks to atelier_system;
 

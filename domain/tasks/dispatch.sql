@@ -8,6 +8,9 @@
 --
 -- The organizations are found by a loose index scan (ix_tasks_ready), so a long backlog is never read, and what is not
 -- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
+-- What is looked up per organization is asked in a subquery each, and actors are compared `is true`, which no index
+-- serves: for tables that were empty a moment ago the planner would rather read a backlog once, or an index of something
+-- else from end to end.
 -- With p_lane {other, slow, struggling} the queue is one of two lanes: of the tasks whose turn it is, those that belong in
 -- the other one are moved there, as they are, and are not sent; they come back without an actor.
 -- `ahead` are those of the ids whose organizations come back from a pause: they have had less than their shares, and may
@@ -18,7 +21,8 @@ language plpgsql as $$
 declare
     organizations text[];
     picked bigint[];
-    hurried bigint[];
+    picked_actors text[];
+    hurried boolean[];
     astray bigint[];
 begin
     if p_free <= 0 then
@@ -35,10 +39,11 @@ begin
     )
     select array_agg(w.organization_id) into organizations
     from having_work w
-    where w.organization_id is not null and exists (
-        select from tasks t
+    where w.organization_id is not null and (
+        select true from tasks t
         where t.state = 'ready' and t.queue = p_queue and t.organization_id = w.organization_id
-            and t.run_at <= now() and t.actor = any (p_actors)
+            and t.run_at <= now() and (t.actor = any (p_actors)) is true
+        order by t.priority, t.run_at limit 1
     );
     if organizations is null then
         return;
@@ -49,12 +54,15 @@ begin
     ), present as (
         select coalesce(max(n.turn), 0) as turn from queue_turns n where (n.organization_id, n.queue) = ('org_system', p_queue)
     ), contenders as (
-        select s.organization_id, s.weight, greatest(u.turn, now.turn) as turn, coalesce(u.turn < now.turn, true) as returns,
+        select s.organization_id, s.weight, greatest(s.turn, now.turn) as turn, coalesce(s.turn < now.turn, true) as returns,
             case when p_capped then s.images_at_once - coalesce(h.tasks, 0) end as room
-        from organization_shares(organizations) s
+        from (
+            select o.organization_id, o.weight, o.images_at_once,
+                (select u.turn from queue_turns u where (u.organization_id, u.queue) = (o.organization_id, p_queue)) as turn
+            from organization_shares(organizations) o
+        ) s
         cross join present now
         left join held h on h.organization_id = s.organization_id
-        left join queue_turns u on (u.organization_id, u.queue) = (s.organization_id, p_queue)
     ), dealt as (
         -- Turns are dealt before any task is looked at. Nobody gets more than his share of what is free, and one.
         select d.organization_id, d.weight, d.first, d.returns, d.room, count(*) as tasks
@@ -69,12 +77,12 @@ begin
         ) d
         group by d.organization_id, d.weight, d.first, d.returns, d.room
     ), chosen as (
-        select d.*, mine.id
+        select d.*, mine.id, mine.actor
         from dealt d
         cross join lateral (
-            select t.id from tasks t
+            select t.id, t.actor from tasks t
             where t.state = 'ready' and t.queue = p_queue and t.organization_id = d.organization_id
-                and t.run_at <= now() and t.actor = any (p_actors)
+                and t.run_at <= now() and (t.actor = any (p_actors)) is true
             order by t.priority, t.run_at, t.id
             limit d.tasks
             for update skip locked
@@ -93,7 +101,7 @@ begin
         from served s having count(*) > 0
         on conflict on constraint pk_queue_turns do update set turn = excluded.turn
     )
-    select array_agg(c.id), coalesce(array_agg(c.id) filter (where c.returns), '{}') into picked, hurried from chosen c;
+    select array_agg(c.id), array_agg(c.actor), array_agg(c.returns) into picked, picked_actors, hurried from chosen c;
 
     if p_lane is not null and picked is not null then
         execute format('select array_agg(p.id) from unnest($1) as p (id) where (p.id in (select %I($1))) <> $2', p_lane ->> 'struggling')
@@ -103,14 +111,13 @@ begin
             return query select null::text, astray, '{}'::bigint[];
         end if;
     end if;
+    update tasks t set state = 'dispatched', dispatched_at = now()
+    where t.id = any (picked) and (astray is null or t.id <> all (astray));
     return query
-    with marked as (
-        update tasks t set state = 'dispatched', dispatched_at = now()
-        where t.id = any (picked) and (astray is null or t.id <> all (astray))
-        returning t.actor, t.id
-    )
-    select m.actor, array_agg(m.id order by m.id), coalesce(array_agg(m.id) filter (where m.id = any (hurried)), '{}')
-    from marked m group by m.actor;
+    select p.actor, array_agg(p.id order by p.id), coalesce(array_agg(p.id) filter (where p.hurries), '{}')
+    from unnest(picked, picked_actors, hurried) as p (id, actor, hurries)
+    where astray is null or p.id <> all (astray)
+    group by p.actor;
 end
 $$;
 grant execute on function dispatch_queue to atelier_system;

@@ -9,36 +9,55 @@ create or replace function expand_batch(p_organizations text[], p_events text[],
 language plpgsql as $$
 declare
     ahead interval := make_interval(secs => coalesce((select c.offset_seconds from product_clock c), 0));
+    organizations text[];
+    ids text[];
+    types text[];
+    subjects text[];
+    actors text[];
+    due text[];
+    reaction record;
     named record;
 begin
-    insert into tasks (organization_id, event_id, actor, subject, queue, priority, run_at)
-    select e.organization_id, e.id, r.actor, e.subject, r.queue, r.priority,
-           case when r.scheduled then greatest(now(), (e.data ->> 'run_at')::timestamptz - ahead) else now() end
+    select array_agg(e.organization_id), array_agg(e.id), array_agg(e.type), array_agg(e.subject),
+        array_agg(e.data ->> 'actor'), array_agg(e.data ->> 'run_at')
+    into organizations, ids, types, subjects, actors, due
     from unnest(p_organizations, p_events) as taken (organization_id, id)
-    join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
-    join jsonb_to_recordset(p_reactions)
-        as r (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
-        on r.event = e.type and (r.of is null or r.of = e.data ->> 'actor')
-    where r.targets is null
-    on conflict do nothing;
+    cross join lateral (
+        select e.* from events e where e.organization_id = taken.organization_id and e.id >= taken.id order by e.id limit 1
+    ) e
+    where e.id = taken.id;
 
-    for named in
-        select r.actor, r.queue, r.priority, r.targets,
-               array_agg(e.organization_id) as organizations, array_agg(e.id) as events
-        from unnest(p_organizations, p_events) as taken (organization_id, id)
-        join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
-        join jsonb_to_recordset(p_reactions)
-            as r (event text, actor text, queue text, priority smallint, targets text) on r.event = e.type
-        where r.targets is not null
-        group by r.actor, r.queue, r.priority, r.targets
+    for reaction in
+        select r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled, array_agg(r.event) as events
+        from jsonb_to_recordset(p_reactions)
+            as r (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
+        where r.event = any (types)
+        group by r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled
     loop
+        if reaction.targets is null then
+            insert into tasks (organization_id, event_id, actor, subject, queue, priority, run_at)
+            select e.organization_id, e.id, reaction.actor, e.subject, reaction.queue, reaction.priority,
+                case when reaction.scheduled then greatest(now(), e.due::timestamptz - ahead) else now() end
+            from unnest(organizations, ids, types, subjects, actors, due) as e (organization_id, id, type, subject, actor, due)
+            where e.type = any (reaction.events) and (reaction.of is null or reaction.of = e.actor)
+            on conflict do nothing;
+            continue;
+        end if;
         execute format(
-            'insert into tasks (organization_id, event_id, actor, target, subject, queue, priority)
-             select e.organization_id, e.id, $3, x.target, e.subject, $4, $5
-             from %I($1, $2) as x
-             join events e on (e.organization_id, e.id) = (x.organization_id, x.event_id)
-             on conflict do nothing', named.targets)
-        using named.organizations, named.events, named.actor, named.queue, named.priority;
+            'select array_agg(x.organization_id) as organizations, array_agg(x.event_id) as ids, array_agg(x.target) as targets
+             from %I($1, $2) as x', reaction.targets)
+        into named
+        using
+            array(select organizations[n] from generate_subscripts(types, 1) n where types[n] = any (reaction.events)),
+            array(select ids[n] from generate_subscripts(types, 1) n where types[n] = any (reaction.events));
+        insert into tasks (organization_id, event_id, actor, target, subject, queue, priority)
+        select e.organization_id, e.id, reaction.actor, x.target, e.subject, reaction.queue, reaction.priority
+        from unnest(named.organizations, named.ids, named.targets) as x (organization_id, event_id, target)
+        cross join lateral (
+            select e.* from events e where e.organization_id = x.organization_id and e.id >= x.event_id order by e.id limit 1
+        ) e
+        where e.id = x.event_id
+        on conflict do nothing;
     end loop;
 end
 $$;
@@ -55,11 +74,12 @@ declare
 begin
     expanded := 0;
     set_aside := 0;
-    with chosen as (
-        select p.event_id from pending_events p where p.type = any (p_types)
-        order by p.event_id limit p_limit for update skip locked
-    ), gone as (
-        delete from pending_events p using chosen c where p.event_id = c.event_id
+    with gone as (
+        delete from pending_events p
+        where p.event_id = any (array(
+            select c.event_id from pending_events c where c.type = any (p_types)
+            order by c.event_id limit p_limit for update skip locked
+        ))
         returning p.organization_id, p.event_id
     )
     select array_agg(g.organization_id order by g.event_id), array_agg(g.event_id order by g.event_id)
@@ -75,7 +95,10 @@ begin
     from (
         select e.organization_id, e.id, e.type, e.subject
         from unnest(organizations, ids) as taken (organization_id, id)
-        join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
+        cross join lateral (
+            select e.* from events e where e.organization_id = taken.organization_id and e.id >= taken.id order by e.id limit 1
+        ) e
+        where e.id = taken.id
         order by e.id
     ) e;
 

@@ -84,18 +84,24 @@ begin
     recovered := 0;
     died := 0;
     select array_agg(x.id) into expired from (
-        select t.id from tasks t where t.state = 'running' and t.lease_until < now()
-        order by t.id limit 500 for update skip locked
+        select t.id from tasks t
+        where t.id = any (array(select s.id from tasks s where s.state = 'running' and s.lease_until < now() limit 500))
+            and (t.state = 'running') is true and t.lease_until < now()
+        order by t.id for update skip locked
     ) x;
     if expired is not null then
         select d.recovered, d.died into recovered, died from note_deaths(expired) d;
     end if;
 
     with lost as (
-        select t.id from tasks t where t.state = 'dispatched' and t.dispatched_at < now() - p_unclaimed
-        order by t.id limit 1000 for update skip locked
+        select t.id from tasks t
+        where t.id = any (array(
+                select s.id from tasks s where s.state = 'dispatched' and s.dispatched_at < now() - p_unclaimed limit 1000
+            ))
+            and (t.state = 'dispatched') is true and t.dispatched_at < now() - p_unclaimed
+        order by t.id for update skip locked
     )
-    update tasks t set state = 'ready', dispatched_at = null from lost l where t.id = l.id;
+    update tasks t set state = 'ready', dispatched_at = null where t.id = any (array(select l.id from lost l));
     get diagnostics unclaimed = row_count;
     recovered := recovered + unclaimed;
 end
@@ -109,8 +115,12 @@ declare
     orphans bigint[];
 begin
     select array_agg(x.id) into orphans from (
-        select t.id from tasks t where t.state = 'running' and t.owner_number = any (p_owners)
-        order by t.id limit 500 for update skip locked
+        select t.id from tasks t
+        where t.id = any (array(
+                select s.id from tasks s where s.state = 'running' and (s.owner_number = any (p_owners)) limit 500
+            ))
+            and (t.state = 'running') is true and t.owner_number = any (p_owners)
+        order by t.id for update skip locked
     ) x;
     select d.recovered, d.died into recovered, died from note_deaths(orphans) d;
 end

@@ -6,9 +6,11 @@ language sql rows 20 as $$
     insert into deliveries (organization_id, id, event_id, event_type, endpoint_id)
     select w.organization_id, new_id('dlv'), e.id, e.type, w.id
     from unnest(p_organizations, p_events) as taken (organization_id, id)
-    join events e on (e.organization_id, e.id) = (taken.organization_id, taken.id)
-    join webhook_endpoints w on w.organization_id = e.organization_id
-    where w.status = 'enabled'
+    cross join lateral (
+        select e.* from events e where e.organization_id = taken.organization_id and e.id >= taken.id order by e.id limit 1
+    ) e
+    join webhook_endpoints w on w.organization_id = taken.organization_id
+    where e.id = taken.id and w.status = 'enabled'
         and case when e.type = 'webhook_endpoint.tested' then w.id = e.subject
                  else cardinality(w.event_types) = 0 or e.type = any (w.event_types) end
     on conflict do nothing

@@ -33,6 +33,8 @@ async def asked(pool: Database | SystemDatabase) -> AsyncIterator[list[str]]:
         texts.append(text)
 
     engine = pool.engine.sync_engine
+    for at_hand in pool._kept:
+        borrowed(at_hand)
     event.listen(engine, "checkout", borrowed)
     event.listen(engine, "before_cursor_execute", executed)
     try:

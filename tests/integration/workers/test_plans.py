@@ -1,0 +1,107 @@
+"""Tables are empty when an installation begins, and full a minute later. A session keeps the plans that it made first,
+so they must read by key however things were then; `tests/integration/growth` asks the same of plans for full tables.
+"""
+
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from bench.growth import history
+from bench.growth.history import History
+from domain.generations import lifecycle
+from domain.tasks import claims
+from runtime import clock, ids
+from runtime import database as runtime_database
+from runtime.settings import Settings
+from tests.conftest import Servers
+from workers import relay
+
+ROWS: Final = 3_000
+FEW: Final = 250
+LEASE: Final = timedelta(seconds=30)
+_MADE: Final = (
+    "insert into organizations (organization_id, name, plan) values ($1, 'Acme', 'scale')",
+    "insert into credit_accounts (organization_id, available) values ($1, 1000)",
+)
+_BACKLOG: Final = """
+    insert into tasks (organization_id, event_id, actor, target, subject, queue)
+    select organization_id, id, $1, 'later', subject, 'images' from events on conflict do nothing
+"""
+_ANNOUNCE: Final = """
+    insert into pending_events (event_id, organization_id, type)
+    select id, organization_id, type from events order by id desc limit 5
+"""
+_READ: Final = """
+    select coalesce(sum(idx_tup_fetch), 0)::bigint, coalesce(sum(seq_tup_read), 0)::bigint
+    from pg_stat_xact_user_tables where relname = any ($1)
+"""
+
+
+class Session:
+    """As a relay or a worker has it: it plans once."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def call_many(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        return list(await self.connection.fetch(statement, *arguments))
+
+    async def reads(self, doing: Awaitable[Any]) -> int:
+        """Rows of the tables that grow which were read, by whatever index."""
+        before = await self.connection.fetchrow(_READ, list(history.TABLES))
+        await doing
+        after = await self.connection.fetchrow(_READ, list(history.TABLES))
+        return int(sum(after) - sum(before))
+
+
+@pytest.fixture
+async def session(settings: Settings) -> AsyncIterator[Session]:
+    connection = await runtime_database.connect(settings.database_system_url, name="test-relay", flush=False)
+    yield Session(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def superuser(servers: Servers, database_name: str) -> AsyncIterator[asyncpg.Connection]:
+    """May write a history for any organization."""
+    connection = await asyncpg.connect(str(servers.database_url("postgres", database_name)))
+    yield connection
+    await connection.close()
+
+
+async def test_plans_of_empty_tables_read_few_rows_of_full_ones(
+    session: Session, superuser: asyncpg.Connection, settings: Settings
+) -> None:
+    async def step() -> None:
+        sent.append(relay.read_step(await session.connection.fetchrow(relay.STEP, *relay.arguments(settings))))
+
+    async def claim(tasks: list[int]) -> None:
+        claimed.extend(await claims.claim(session, tasks, actors=[lifecycle.RENDER], owner="a test", lease=LEASE))  # type: ignore[arg-type]
+
+    sent: list[relay.Step] = []
+    claimed: list[Any] = []
+    await superuser.execute("analyze")
+    await _fill(superuser, rows=1)
+    await step()
+    await claim(sent[-1].messages[0].tasks)
+    await _fill(superuser, rows=ROWS)
+    async with session.connection.transaction():
+        assert await session.reads(step()) < FEW
+        assert sent[-1].expanded == 5
+        assert await session.reads(claim(sent[-1].messages[0].tasks)) < FEW
+    assert claimed
+
+
+async def _fill(superuser: asyncpg.Connection, *, rows: int) -> None:
+    two = [ids.new("org"), ids.new("org")]
+    made = History(organizations=two, endpoints=["whe_1", "whe_2"], rows=rows, at=clock.machine())
+    for organization in made.organizations:
+        for statement in _MADE:
+            await superuser.execute(statement, organization)
+    for table in history.TABLES:
+        await history.write(superuser, made, table)
+    await superuser.execute(_BACKLOG, lifecycle.RENDER)
+    await superuser.execute(_ANNOUNCE)
