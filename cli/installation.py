@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
@@ -12,7 +13,9 @@ import msgspec
 
 from cli import contract, secrets_file, seed
 from migrations import roles, upgrade
-from runtime.processes import Process, Supervisor
+from runtime import forking, forkserver
+from runtime.forking import ForkServer
+from runtime.processes import Process, StartError, Supervisor
 from runtime.services import EmbeddedServices
 from runtime.settings import PREFIX, Secret, Settings
 from runtime.smtp_sink import SmtpSink
@@ -74,6 +77,8 @@ class Installation:
         """Replaces processes, all unless some are named, by new ones of the code as it lies there now, without failing
         a request. `env` is further environment for the lives that begin; what is started after a death goes without.
         """
+        if not env and forking.NAME in self._supervisor.pids():  # what it has imported is the code as it lay there then
+            await self._supervisor.roll(forking.NAME)
         for name in names or COMMANDS:
             await self._supervisor.roll(name, env)
 
@@ -108,7 +113,9 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Insta
         keys = await seed.demo(settings)
         sockets = _listen(cleanup, settings)
         settings = _addressed(settings, sockets["api"], progress)
-        supervisor = await cleanup.enter_async_context(Supervisor(progress, changed))
+        server = cleanup.enter_context(contextlib.closing(ForkServer()))
+        supervisor = await cleanup.enter_async_context(Supervisor(progress, changed, server))
+        await _start_forkserver(supervisor, server, settings, progress)
         await _start(supervisor, settings, sockets, progress)
         installation = Installation(settings, _contract(settings, keys, sockets), supervisor, services)
         cleanup.callback(installation.retract)
@@ -188,6 +195,26 @@ def _addressed(settings: Settings, sockets: tuple[socket.socket, ...], progress:
     return msgspec.structs.replace(settings, port=port, operator_port=operator_port, public_url=public_url)
 
 
+async def _start_forkserver(supervisor: Supervisor, server: ForkServer, settings: Settings, progress: Progress) -> None:
+    """It is given none of our settings: whoever has it read memory finds no secret there."""
+    if not forkserver.possible():
+        return
+    modules = sorted({f"cli.{command}" for command, *_ in COMMANDS.values()})
+    try:
+        await supervisor.start(
+            Process(
+                name=forking.NAME,
+                argv=(sys.executable, "-m", "runtime.forkserver", *modules),
+                log=settings.data_dir / "log" / f"{forking.NAME}.log",
+                env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+                stop_signal=signal.SIGKILL,  # it has nothing to put in order
+                sockets=(server.theirs,),
+            )
+        )
+    except StartError as error:
+        progress(f"{error}; without it each process starts by itself")
+
+
 async def _start(supervisor: Supervisor, settings: Settings, sockets: Sockets, progress: Progress) -> None:
     """All processes at once."""
     progress("starting the API, the relay and two workers")
@@ -199,6 +226,7 @@ async def _start(supervisor: Supervisor, settings: Settings, sockets: Sockets, p
                 log=settings.data_dir / "log" / f"{name}.log",
                 env=dict(os.environ) | to_environment(settings) | _withheld(name),
                 sockets=sockets[name],
+                forked=True,
             )
             for name, command in COMMANDS.items()
         )

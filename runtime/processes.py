@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
-from runtime import endings, launcher
+from runtime import endings, forking, launcher
+from runtime.forking import Forked, ForkServer
 
 ReadyCheck = Callable[[], Awaitable[bool]]
 Progress = Callable[[str], None]
@@ -69,6 +70,10 @@ class Process:
     kept: tuple[int, ...] = ()
     """Further descriptors to inherit, at numbers of the launcher's choice."""
     identity: Identity = "same"
+    forked: bool = False
+    """May come out of the supervisor's fork server. `argv` is then `python -m …`; neither `kept` nor `identity` is
+    given.
+    """
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class _Run:
     """One life of a process."""
 
     process: Process
-    handle: asyncio.subprocess.Process
+    handle: asyncio.subprocess.Process | Forked
     log_start: int
 
     def alive(self) -> bool:
@@ -133,11 +138,13 @@ class _Child:
 class Supervisor:
     """Lives in one event loop, in the main thread: children die with the thread that started them.
 
-    `changed` is called when a process has become ready or has ended, with `pids()` as it then is.
+    `changed` is called when a process has become ready or has ended, with `pids()` as it then is. `forkserver` is used
+    while a process called `forking.NAME`, which listens to it, is one of those that are alive here.
     """
 
     progress: Progress
     changed: Callable[[], None] = lambda: None
+    forkserver: ForkServer | None = None
     _children: dict[str, _Child] = field(default_factory=dict)
     _groups: list[list[str]] = field(default_factory=list)
     """The names of those started together, in the order of `start`."""
@@ -174,7 +181,8 @@ class Supervisor:
 
     async def roll(self, name: str, env: Mapping[str, str] | None = None) -> None:
         """Starts a second process of that name, waits until it is ready, then stops the first. `env` is further
-        environment for the one life that begins: should it die, what is started in its place goes without.
+        environment for the one life that begins: should it die, what is started in its place goes without. It is not
+        forked, since some variables count only where an interpreter starts.
 
         Raises StartError when the new one fails; the old one then just goes on.
         """
@@ -205,13 +213,34 @@ class Supervisor:
 
     async def _launch(self, process: Process, extra: Mapping[str, str]) -> _Run:
         with _readiness(process) as (check, env):
-            run = await _spawn(process, {**extra, **env})
+            forked = None if extra else self._fork(process, env)
+            run = forked or await _spawn(process, {**extra, **env})
             try:
                 await _wait_until_ready(run, check)
             except BaseException:
                 await run.end(self.progress)
                 raise
         return run
+
+    def _fork(self, process: Process, env: Mapping[str, str]) -> _Run | None:
+        """None where that cannot be, for whatever reason: then it is started by itself."""
+        server = self._children.get(forking.NAME)
+        if not (self.forkserver and process.forked and server and server.run.alive()):
+            return None
+        order = {
+            "parent": os.getpid(),
+            "death_signal": process.stop_signal,
+            "arguments": process.argv[2:],
+            "env": _environment(process, env),
+        }
+        with _open_log(process.log) as log:
+            log_start = log.tell()
+            try:
+                handle = self.forkserver.fork(order, log.fileno(), [each.fileno() for each in process.sockets])
+            except OSError as error:
+                self.progress(f"{process.name} could not be forked ({error}); starting it by itself")
+                return None
+        return _Run(process, handle, log_start)
 
     async def _keep(self, child: _Child) -> None:
         while True:
@@ -267,8 +296,6 @@ async def _spawn(process: Process, env: Mapping[str, str]) -> _Run:
         "sockets": sockets,
         "kept": process.kept,
     }
-    inherited = dict(os.environ if process.env is None else process.env)
-    inherited.pop("NOTIFY_SOCKET", None)  # whoever started this process hears from this process alone
     with _open_log(process.log) as log:
         log_start = log.tell()
         handle = await asyncio.create_subprocess_exec(
@@ -276,11 +303,17 @@ async def _spawn(process: Process, env: Mapping[str, str]) -> _Run:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=inherited | dict(env),
+            env=_environment(process, env),
             start_new_session=True,
             pass_fds=(*sockets, *process.kept),
         )
         return _Run(process, handle, log_start)
+
+
+def _environment(process: Process, more: Mapping[str, str]) -> dict[str, str]:
+    given = dict(os.environ if process.env is None else process.env)
+    given.pop("NOTIFY_SOCKET", None)  # whoever started this process hears from this process alone
+    return given | dict(more)
 
 
 @contextlib.contextmanager

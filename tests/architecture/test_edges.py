@@ -23,6 +23,7 @@ _NOW = re.compile(
 ENVIRONMENT = {
     "runtime/settings.py": "reads every setting",
     "runtime/activation.py": "sockets and readiness come in systemd's variables",
+    "runtime/forkserver.py": "takes over the environment that it is ordered to have",
     "runtime/launcher.py": "hands sockets over in systemd's variables",
     "runtime/processes.py": "the processes it starts inherit the environment",
     "cli/installation.py": "hands the environment on to the processes of an installation",
@@ -34,6 +35,8 @@ NETWORK = {
     "runtime/services.py": "asks the embedded servers whether they are up",
     "runtime/activation.py": "takes over listening sockets and says that it is ready",
     "runtime/processes.py": "binds the sockets that it hands over",
+    "runtime/forking.py": "speaks to the fork server",
+    "runtime/forkserver.py": "is spoken to by the supervisor",
     "cli/installation.py": "finds free ports and binds them",
     "cli/demo.py": "is a customer of the API",
     "cli/prove.py": "is many customers of the API",

@@ -1,7 +1,9 @@
 """`atelier up` and its neighbours as a person runs them: real commands, real processes, watched from outside."""
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +85,28 @@ class Up(Command):
 
     def log(self, name: str) -> str:
         return (self.data / "log" / f"{name}.log").read_text()
+
+    def secrets_in_memory(self, name: str) -> set[str]:
+        """The settings, without their prefix, whose values lie in the memory of that process as its environment: what
+        the kernel shows as such is that of the fork server.
+        """
+        pid, found = self.contract.pids[name], set()
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                place, rights, _, _, inode, *_ = line.split()
+                if rights.startswith("rw") and inode == "0":
+                    begin, end = (int(each, 16) for each in place.split("-"))
+                    memory.seek(begin)
+                    with contextlib.suppress(OSError):  # a place of the kernel's
+                        found |= set(re.findall(rb"ATELIER_([A-Z_]+)=[^\0]", memory.read(end - begin)))
+        return {setting.decode() for setting in found}
+
+    def kill_process(self, name: str) -> int:
+        """Returns which it was; 0: there is none just now."""
+        if pid := self.contract.pids.get(name, 0):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pid
 
     def renderers(self) -> list[psutil.Process]:
         """The render children of the worker of images."""

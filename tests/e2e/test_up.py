@@ -92,10 +92,7 @@ def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: S
 
 
 def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> None:
-    held = {
-        name: {key for key, value in psutil.Process(up.contract.pids[name]).environ().items() if value}
-        for name in ("api", "relay", "worker-images", "worker-io")
-    }
+    held = {name: up.secrets_in_memory(name) for name in ("api", "relay", "worker-images", "worker-io", "forkserver")}
     workers = {"worker-images", "worker-io"}
     for secret, names in {
         "DATABASE_ADMIN_URL": set(),
@@ -106,7 +103,7 @@ def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> No
         "SIGNING_KEYS": {"api", "worker-io"},
         "SMTP_URL": {"worker-io"},
     }.items():
-        assert {name for name in held if f"ATELIER_{secret}" in held[name]} == names, secret
+        assert {name for name in held if secret in held[name]} == names, secret
 
 
 def test_seed_beside_a_running_installation_shows_its_keys(up: Up) -> None:

@@ -1,0 +1,5 @@
+"""What a fork server must not import."""
+
+import threading
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
