@@ -56,7 +56,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = scope["state"]["fields"] = dict(scope["headers"])
-        request_id = _request_id(headers)
+        request_id = request_id_of(headers)
         scope["state"]["request_id"] = request_id
         exchange = _Exchange(scope, receive, send, self._draining)
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
@@ -162,7 +162,7 @@ class _Exchange:
         )
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id_of(headers: Mapping[bytes, bytes]) -> str:
     """The caller's own, when it is one that may be written into logs, and no API key by mistake; else a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else ids.new("req")

@@ -101,8 +101,11 @@ class Executor:
             carrier.add_done_callback(self._carriers.discard)
 
     async def _hold_in(self, room: Room, task: Task) -> None:
+        """Nobody waits for it, so what breaks here is said here."""
         try:
             await self._hold(task)
+        except Exception as error:  # noqa: BLE001 - its lease ends, and so it is found
+            log.error("a task was let go", task=str(task.id), error=failures.reason(error))  # noqa: TRY400 - texts quote data
         finally:
             await room.leave(1)
 

@@ -7,6 +7,7 @@ import pytest
 
 from domain.generations import lifecycle
 from queue_config import queues
+from runtime import failpoints
 from tests.integration.workers.conftest import Spine
 from workers.rooms import Room
 
@@ -31,6 +32,22 @@ async def test_a_message_ends_when_its_tasks_are_claimed_and_they_go_on(
     async with asyncio.timeout(5):
         while await spine.value("select attempts from tasks where actor = :actor", actor=RENDER) == 0:
             await asyncio.sleep(0.01)
+
+
+async def test_what_breaks_in_a_task_that_nobody_waits_for_is_said(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(failpoints, "_plans", {})
+    failpoints.configure("worker.after_record=raise")
+    await spine.accept()
+    await spine.executor.begin(queues.WEBHOOKS, await spine.dispatch(RENDER))
+    said = ""
+    async with asyncio.timeout(10):
+        while "a task was let go" not in said:
+            await asyncio.sleep(0.01)
+            said += "".join(capsys.readouterr())
+    failpoints.configure("")
+    assert "worker.after_record" in said
 
 
 async def test_what_was_begun_is_given_back_at_a_stop(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,15 @@ async def test_without_the_token_nothing_is_shown(operator):
         assert "api_key_missing" in body
 
 
+async def test_every_answer_has_an_id_that_its_problem_names(operator):
+    for path, status in (("/operator/dead-letters", 401), ("/trail/gen_1.json", 401), ("/nothing-like-this", 404)):
+        answer, body = await operator.ask(path, accept="application/json")
+        assert (answer.status, answer.content_type) == (status, "application/problem+json"), body
+        assert msgspec.json.decode(body)["request_id"] == answer.headers["x-request-id"] != ""
+    named, _ = await operator.ask("/metrics", **{"x-request-id": "mine-1"})
+    assert named.headers["x-request-id"] == "mine-1"
+
+
 async def test_a_wrong_token_is_refused(operator):
     for wrong in ("x", operator.token[:-1], f"{operator.token}2", "é"):
         for path, headers in ((f"/?token={wrong}", {}), ("/", {"authorization": f"Bearer {wrong}"})):
