@@ -64,9 +64,9 @@ class Installation:
         return self._services.pids() | self._supervisor.pids()
 
     def publish(self) -> None:
-        """Writes the contract file anew, with the pids as they are."""
+        """Writes the contract file anew, with the pids as they are: of those that do the work."""
         if not self._over:
-            self.contract.pids = self.pids()
+            self.contract.pids = {name: pid for name, pid in self.pids().items() if name != forking.NAME}
             contract.write(self.settings.data_dir, self.contract)
 
     def retract(self) -> None:

@@ -52,7 +52,7 @@ class Limits:
     file: int = 256 << 20
     answer: int = 64 << 20
     niceness: int = 10
-    recycle_after: int = 500
+    recycle_after: int = 5000
 
 
 class _Child:

@@ -86,20 +86,9 @@ class Up(Command):
     def log(self, name: str) -> str:
         return (self.data / "log" / f"{name}.log").read_text()
 
-    def secrets_in_memory(self, name: str) -> set[str]:
-        """The settings, without their prefix, whose values lie in the memory of that process as its environment: what
-        the kernel shows as such is that of the fork server.
-        """
-        pid, found = self.contract.pids[name], set()
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-                place, rights, _, _, inode, *_ = line.split()
-                if rights.startswith("rw") and inode == "0":
-                    begin, end = (int(each, 16) for each in place.split("-"))
-                    memory.seek(begin)
-                    with contextlib.suppress(OSError):  # a place of the kernel's
-                        found |= set(re.findall(rb"ATELIER_([A-Z_]+)=[^\0]", memory.read(end - begin)))
-        return {setting.decode() for setting in found}
+    def forkserver(self) -> psutil.Process:
+        (found,) = (one for one in self.family() if "runtime.forkserver" in one.cmdline())
+        return found
 
     def kill_process(self, name: str) -> int:
         """Returns which it was; 0: there is none just now."""
@@ -115,6 +104,22 @@ class Up(Command):
     async def wait_for_another(self, name: str, pid: int) -> None:
         """Until the process of that name is not `pid` any more."""
         await eventually(lambda: self.contract.pids.get(name, pid) != pid)
+
+
+def secrets_in_memory(pid: int) -> set[str]:
+    """The settings, without their prefix, whose values lie in the memory of that process as its environment: what the
+    kernel shows as such is that of the fork server.
+    """
+    found: set[bytes] = set()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, _, _, inode, *_ = line.split()
+            if rights.startswith("rw") and inode == "0":
+                begin, end = (int(each, 16) for each in place.split("-"))
+                memory.seek(begin)
+                with contextlib.suppress(OSError):  # a place of the kernel's
+                    found |= set(re.findall(rb"ATELIER_([A-Z_]+)=[^\0]", memory.read(end - begin)))
+    return {setting.decode() for setting in found}
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

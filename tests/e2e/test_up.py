@@ -16,7 +16,7 @@ import pytest
 
 from cli import contract
 from tests.conftest import quickest_place
-from tests.e2e.running import Command, Up, alive
+from tests.e2e.running import Command, Up, alive, secrets_in_memory
 
 TOKEN = "an-operator-token-of-this-test"
 
@@ -92,7 +92,9 @@ def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: S
 
 
 def test_each_process_holds_the_secrets_that_it_uses_and_no_others(up: Up) -> None:
-    held = {name: up.secrets_in_memory(name) for name in ("api", "relay", "worker-images", "worker-io", "forkserver")}
+    pids = {name: up.contract.pids[name] for name in ("api", "relay", "worker-images", "worker-io")}
+    pids["forkserver"] = up.forkserver().pid
+    held = {name: secrets_in_memory(pid) for name, pid in pids.items()}
     workers = {"worker-images", "worker-io"}
     for secret, names in {
         "DATABASE_ADMIN_URL": set(),
