@@ -88,6 +88,12 @@ class Duty:
             await self._carry_out(connection)
 
 
+async def _carry_out(duties: Iterable[Duty], connection: asyncpg.Connection) -> None:
+    """Those that are due."""
+    for duty in duties:
+        await duty.carry_out_when_due(connection)
+
+
 class Relay:
     def __init__(self, settings: Settings, broker: MessageBroker) -> None:
         self._settings = settings
@@ -174,13 +180,13 @@ class Relay:
 
     async def _lead(self, connection: asyncpg.Connection) -> None:
         duties = self._duties()
+        await _carry_out(duties, connection)
         while not self._stopping.is_set():
             self._wake.clear()
-            for duty in duties:
-                await duty.carry_out_when_due(connection)
             step = await self._step(connection)
             self._refused, self._rest_seconds = None, FIRST_REST
             self._seen_database = time.monotonic()
+            await _carry_out(duties, connection)  # now, and not before the step, which somebody may wait for
             if step.expanded < EVENTS_PER_STEP and not step.moved:
                 if self._workers_are_busy(step):
                     await self._rest(BREATH)
@@ -213,8 +219,8 @@ class Relay:
         return step
 
     def _workers_are_busy(self, step: Step) -> bool:
-        """Some window was still half full: whoever is nudging has enough to do."""
-        return any(2 * step.waiting[name] > window.size for name, window in self._windows.items())
+        """Some window is full again, and was not empty before: whoever is nudging has enough to do."""
+        return any(window.full and step.waiting[name] for name, window in self._windows.items())
 
     def _note(self, step: Step) -> None:
         sent = Counter[str]()

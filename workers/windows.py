@@ -22,19 +22,20 @@ class Window:
     def __init__(self, queue: Queue, seconds: Callable[[], float] = time.monotonic) -> None:
         self.queue = queue
         self.size = LEAST if queue.wait else queue.window
+        self.full = False
+        """After the last step: no more of its tasks could have been sent."""
         self._seconds = seconds
-        self._full = False
         self._begin(seconds())
 
     def note(self, sent: int, waiting: int) -> None:
         """A step has sent so many, while so many were still waiting to be taken up."""
+        was_full, self.full = self.full, sent + waiting >= self.size
         if not self.queue.wait:
             return
         self._sent += sent
-        if sent and self._full:
+        if sent and was_full:
             self._refilled += 1
             self._hungry += waiting == 0
-        self._full = sent + waiting >= self.size
         now = self._seconds()
         if now - self._since >= MEASURED_SECONDS:
             self.size = max(LEAST, min(self.queue.window, self._wanted(now - self._since)))

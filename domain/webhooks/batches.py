@@ -2,6 +2,7 @@
 common case is left to `deliveries`, one by one.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -18,22 +19,28 @@ _LOAD = "select * from load_deliveries($1, $2, $3)"
 _KEEP = "select * from keep_bodies($1, $2, $3)"
 _RECORD = "select * from record_deliveries($1::jsonb)"
 
-Bodies = Mapping[tuple[str, str], bytes]
+Bodies = dict[tuple[str, str], bytes]
 """By organization and delivery."""
 
 
 async def prepare(system: SystemDatabase, tasks: Sequence[Task], *, describe_many: DescribeMany) -> list[Plan | None]:
     """As `deliveries.prepare` for each. None: a replay, or an endpoint that is gone or disabled."""
     first = [task for task in tasks if task.target]
-    rows = await system.call_many(
-        _LOAD,
-        [task.organization_id for task in first],
-        [task.event_id for task in first],
-        [task.target for task in first],
+    rows, told = await asyncio.gather(
+        system.call_many(
+            _LOAD,
+            [task.organization_id for task in first],
+            [task.event_id for task in first],
+            [task.target for task in first],
+        ),
+        _described(system, [task for task in first if not task.attempts], describe_many),
     )
     found = {(row["organization_id"], row["event_id"], row["endpoint_id"]): row for row in rows}
     pairs = [(task, found.get((task.organization_id, task.event_id, task.target))) for task in tasks]
-    bodies = await _bodies(system, [(task, row) for task, row in pairs if row is not None], describe_many)
+    new = [(task, row) for task, row in pairs if row is not None and row["body"] is None]
+    told |= await _described(system, [task for task, _ in new if task.id not in told], describe_many)
+    kept = {(row["organization_id"], row["id"]): row["body"] for row in rows if row["body"] is not None}
+    bodies = kept | await _keep(system, new, told)
     return [_plan(task, row, bodies) if row is not None else None for task, row in pairs]
 
 
@@ -54,21 +61,24 @@ async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outco
     return [task.id in ours for task, _, _ in ended]
 
 
-async def _bodies(
-    system: SystemDatabase, wanted: Sequence[tuple[Task, asyncpg.Record]], describe_many: DescribeMany
-) -> Bodies:
-    """Those that are kept already, and those that are built now and kept before anything is sent."""
-    bodies = {(row["organization_id"], row["id"]): row["body"] for _, row in wanted if row["body"] is not None}
-    new = [(task, row) for task, row in wanted if row["body"] is None]
+async def _described(system: SystemDatabase, tasks: Sequence[Task], describe_many: DescribeMany) -> dict[int, Any]:
+    """By task."""
+    if not tasks:
+        return {}
+    described = await describe_many(system, [(task.organization_id, task.event) for task in tasks])
+    return {task.id: data for task, data in zip(tasks, described, strict=True)}
+
+
+async def _keep(system: SystemDatabase, new: Sequence[tuple[Task, asyncpg.Record]], told: Mapping[int, Any]) -> Bodies:
+    """Bodies that are built now, and kept before anything is sent."""
     if not new:
-        return bodies
-    described = await describe_many(system, [(task.organization_id, task.event) for task, _ in new])
-    built = [payloads.build(task.event, task.occurred_at, data) for (task, _), data in zip(new, described, strict=True)]
+        return {}
+    built = [payloads.build(task.event, task.occurred_at, told[task.id]) for task, _ in new]
     kept = await system.call_many(
         _KEEP, [row["organization_id"] for _, row in new], [row["id"] for _, row in new], built
     )
     failpoints.hit("webhook.after_body")
-    return bodies | {(row["organization_id"], row["id"]): row["body"] for row in kept}
+    return {(row["organization_id"], row["id"]): row["body"] for row in kept}
 
 
 def _plan(task: Task, row: asyncpg.Record, bodies: Bodies) -> Plan | None:
