@@ -9,8 +9,8 @@ import msgspec
 Fault = Literal["crash", "kill_relay", "kill_claimant", "kill_recorder", "freeze_recorder"]
 
 _ONLY_OPEN: Final = "and g.status in ('scheduled', 'queued', 'running')"
-_RUNNING: Final = "t.state = 'running' and t.owner_number"
-_TAKEN: Final = "(t.state = 'running' or t.state = 'done' and t.ended_at > now() - interval '10 s') and t.owner_number"
+_RUNNING: Final = "t.state = 'running'"
+_TAKEN: Final = "(t.state = 'running' or t.state = 'done' and t.ended_at > now() - interval '10 s')"
 _UNGUARDED: Final = (
     "drop index if exists ix_assets_organization_id_generation_id",
     "drop index if exists uq_credit_entries_hold_end",
@@ -62,7 +62,8 @@ BUGS: Final = (
         kinds=frozenset({"doubled", "overcharged"}),
         edits=(
             Edit("lost_owners", _RUNNING, _TAKEN),
-            Edit("recover_orphans", _RUNNING, _TAKEN),
+            Edit("recover_orphans", f"({_RUNNING})", _TAKEN),
+            Edit("recover_orphans", _RUNNING.replace("t.", "s."), _TAKEN.replace("t.", "s.")),
             Edit("start_generations", _ONLY_OPEN, ""),
             Edit("find_images", "where a.organization_id", "where false and a.organization_id"),
             Edit("record_images", _ONLY_OPEN, ""),
