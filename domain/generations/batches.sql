@@ -8,7 +8,7 @@ language sql as $$
     update generations g set status = 'running', started_at = coalesce(g.started_at, now())
     from unnest(p_organizations, p_ids) as wanted (organization_id, id)
     where (g.organization_id, g.id) = (wanted.organization_id, wanted.id)
-        and g.status in ('scheduled', 'queued', 'running')
+        and (g.status in ('scheduled', 'queued', 'running')) is true
     returning g.organization_id, g.id, g.template, g.request
 $$;
 grant execute on function start_generations to atelier_system;
@@ -50,7 +50,7 @@ language sql as $$
         update generations g set status = 'succeeded', ended_at = now(), charged = g.price
         from r join held h on h.id = r.task
         where (g.organization_id, g.id) = (r.organization, r.generation)
-            and g.status in ('scheduled', 'queued', 'running')
+            and (g.status in ('scheduled', 'queued', 'running')) is true
         returning g.organization_id, g.id, g.hold_id, g.price
     ), made as (
         select r.*, e.hold_id, e.price from r join ended e on (e.organization_id, e.id) = (r.organization, r.generation)

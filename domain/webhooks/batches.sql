@@ -11,10 +11,15 @@ language sql stable as $$
     select d.organization_id, d.id, d.event_id, d.endpoint_id, d.body, w.url, w.secret, w.previous_secret,
         w.previous_secret_until, w.failing_since, w.slow_since
     from unnest(p_organizations, p_events, p_endpoints) as wanted (organization_id, event_id, endpoint_id)
-    join deliveries d on (d.organization_id, d.event_id, d.endpoint_id)
-        = (wanted.organization_id, wanted.event_id, wanted.endpoint_id)
-    join webhook_endpoints w on (w.organization_id, w.id) = (d.organization_id, d.endpoint_id)
-    where w.status = 'enabled'
+    cross join lateral (
+        select d.* from deliveries d
+        where d.organization_id = wanted.organization_id and (d.event_id, d.endpoint_id) >= (wanted.event_id, wanted.endpoint_id)
+        order by d.event_id, d.endpoint_id limit 1
+    ) d
+    cross join lateral (
+        select w.* from webhook_endpoints w where (w.organization_id, w.id) = (wanted.organization_id, wanted.endpoint_id) limit 1
+    ) w
+    where (d.event_id, d.endpoint_id) = (wanted.event_id, wanted.endpoint_id) and w.status = 'enabled'
 $$;
 grant execute on function load_deliveries to atelier_system;
 
@@ -41,10 +46,13 @@ language sql as $$
             task bigint, token bigint, organization text, delivery text, attempt text, started_at timestamptz,
             duration_ms integer, status_code smallint, response_body text)
     ), locked as ( -- in the order in which everybody locks tasks
-        select t.id from tasks t join r on t.id = r.task and t.lease_token = r.token
-        where t.state = 'running' order by t.id for update of t
+        select t.id from tasks t
+        where t.id = any (array(select r.task from r)) and (t.state = 'running') is true
+            and exists (select from r where (r.task, r.token) = (t.id, t.lease_token))
+        order by t.id for update of t
     ), held as (
-        update tasks t set state = 'done', ended_at = now(), lease_until = null from locked l where t.id = l.id
+        update tasks t set state = 'done', ended_at = now(), lease_until = null
+        where t.id = any (array(select l.id from locked l))
         returning t.id
     ), ended as (
         update deliveries d set attempts = d.attempts + 1, failure_code = null, status = 'delivered',

@@ -81,17 +81,23 @@ async def test_plans_of_empty_tables_read_few_rows_of_full_ones(
     async def claim(tasks: list[int]) -> None:
         claimed.extend(await claims.claim(session, tasks, actors=[lifecycle.RENDER], owner="a test", lease=LEASE))  # type: ignore[arg-type]
 
+    async def look() -> None:
+        await session.call_many("select * from load_deliveries($1, $2, $2)", ["org_1"] * 5, ["of nobody"] * 5)
+        await session.call_many("select * from record_deliveries($1::jsonb)", '[{"task": 1, "token": 0}]')
+
     sent: list[relay.Step] = []
     claimed: list[Any] = []
     await superuser.execute("analyze")
     await _fill(superuser, rows=1)
     await step()
     await claim(sent[-1].messages[0].tasks)
+    await look()
     await _fill(superuser, rows=ROWS)
     async with session.connection.transaction():
         assert await session.reads(step()) < FEW
         assert sent[-1].expanded == 5
         assert await session.reads(claim(sent[-1].messages[0].tasks)) < FEW
+        assert await session.reads(look()) < FEW
     assert claimed
 
 
