@@ -7,6 +7,7 @@ from typing import Final
 
 from litestar.types import Scope
 
+from api import retries
 from domain.api_keys import keys
 from domain.api_keys.errors import KeyExpired, KeyInvalid, KeyMissing
 from domain.api_keys.keys import Caller
@@ -23,6 +24,7 @@ KEPT: Final = 10.0
 UNKNOWN_KEPT: Final = 2.0
 MOST_KEPT: Final = 10_000
 TOUCH_EVERY: Final = 30.0
+_UNSEEN: Final = (0.0, None)
 
 
 class Authenticator:
@@ -37,9 +39,9 @@ class Authenticator:
     async def authenticate(self, key: str) -> Caller:
         """Raises KeyInvalid, KeyExpired."""
         digest = keys.digest(key)
-        until, caller = self._kept.get(digest, (0.0, None))
+        until, caller = self._kept.get(digest, _UNSEEN)
         if until < time.monotonic():
-            caller = await self._look_up(key, digest)
+            caller = await retries.read(lambda: self._look_up(key, digest))
         if caller is None:
             raise KeyInvalid
         if caller.expires_at is not None and caller.expires_at <= clock.machine():

@@ -11,7 +11,7 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
-from api import authentication, errors, metrics, problems, retries
+from api import authentication, errors, metrics, problems
 from api.authentication import Authenticator
 from api.problems import ClientGoneError
 from api.rate_limits import RateLimits, Verdict
@@ -85,7 +85,7 @@ class Edge:
         if key is None:
             return None
         try:
-            return await retries.read(lambda: self._authenticator.authenticate(key))
+            return await self._authenticator.authenticate(key)
         except DomainError as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001 - the look-up failed: `problems` knows how to say so

@@ -19,6 +19,9 @@ class Batcher(Generic[Item, Answer]):
 
     An error of `run` is every one of its callers' error. Lives on one event loop. While it is `crowded`, a call that is
     not full is put off by `pause` seconds: for whoever has enough else to do, and would rather call less often.
+
+    With `at_once`, who finds it idle makes the call himself, before anybody can join: it spares a task, and pays where
+    most come alone.
     """
 
     def __init__(
@@ -28,25 +31,43 @@ class Batcher(Generic[Item, Answer]):
         largest: int,
         crowded: Callable[[], bool] = _never,
         pause: float = 0,
+        at_once: bool = False,
     ) -> None:
         self._run = run
         self._largest = largest
         self._crowded = crowded
         self._pause = pause
+        self._at_once = at_once
+        self._calling = False
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
     @property
     def idle(self) -> bool:
         """Nothing runs and nobody waits."""
-        return not self._waiting and (self._runner is None or self._runner.done())
+        return not self._waiting and not self._busy
+
+    @property
+    def _busy(self) -> bool:
+        return self._calling or not (self._runner is None or self._runner.done())
 
     async def __call__(self, item: Item) -> Answer:
+        if self._at_once and self.idle:
+            return await self._call_alone(item)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._runner is None or self._runner.done():
+        if not self._busy:
             self._runner = asyncio.create_task(self._run_all())
         return await future
+
+    async def _call_alone(self, item: Item) -> Answer:
+        self._calling = True
+        try:
+            return (await self._run([item]))[0]
+        finally:
+            self._calling = False
+            if self._waiting:
+                self._runner = asyncio.create_task(self._run_all())
 
     async def _run_all(self) -> None:
         while self._waiting:

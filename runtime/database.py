@@ -8,7 +8,7 @@ organization that its transaction names and no others (row-level security), and 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, NewType, TypeVar
+from typing import Any, Final, NamedTuple, NewType, TypeVar
 
 import asyncpg
 from sqlalchemy import event, text
@@ -74,6 +74,13 @@ class WrongRoleError(Exception):
     """A process was given a superuser's or the owner's address, for whom row-level security would not hold."""
 
 
+class _Lent(NamedTuple):
+    """A connection of the pool, and the driver's own in it."""
+
+    pooled: PoolProxiedConnection
+    connection: asyncpg.Connection
+
+
 class _Pool:
     """An engine and its pool. `flush=False` is for what moves tasks (claims, dispatch): commits return before they are
     on disk, and statements go by indexes alone.
@@ -92,7 +99,7 @@ class _Pool:
             connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        self._kept: list[PoolProxiedConnection] = []
+        self._kept: list[_Lent] = []
         self._unused = 0
         self._beginning = 0
         self._tidying: asyncio.Task[None] | None = None
@@ -103,7 +110,8 @@ class _Pool:
             self._beginning += 1
             try:
                 if self._kept:
-                    await greenlet_spawn(self._pick().close)
+                    await greenlet_spawn(self._kept.pop().pooled.close)
+                    self._unused = min(self._unused, len(self._kept))
                 connection = await ending.enter_async_context(self.engine.begin())
             finally:
                 self._beginning -= 1
@@ -125,39 +133,34 @@ class _Pool:
         """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself. It
         is kept for the next call, unless it failed or a transaction waits for one.
         """
-        pooled = await self._take()
+        lent = self._pick() or await self._check_out()
         try:
-            answer = await use(pooled.driver_connection)
+            answer = await use(lent.connection)
         except BaseException:
-            await greenlet_spawn(pooled.close)
+            await greenlet_spawn(lent.pooled.close)
             raise
         if self._beginning:
-            await greenlet_spawn(pooled.close)
+            await greenlet_spawn(lent.pooled.close)
         else:
-            self._keep(pooled)
+            self._kept.append(lent)
+            if self._tidying is None:
+                self._tidying = asyncio.create_task(self._tidy())
         return answer
 
-    async def _take(self) -> PoolProxiedConnection:
-        while self._kept:
-            pooled = self._pick()
-            if not pooled.driver_connection.is_closed():  # type: ignore[union-attr]
-                return pooled
-            await greenlet_spawn(pooled.close)
+    async def _check_out(self) -> "_Lent":
         try:
-            return await greenlet_spawn(self.engine.sync_engine.raw_connection)
+            pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
         except AsyncAdapt_asyncpg_dbapi.Error as error:  # SQLAlchemy's own copy of what the driver said
             raise error.__cause__ or error from None
+        return _Lent(pooled, pooled.driver_connection)
 
-    def _keep(self, pooled: PoolProxiedConnection) -> None:
-        self._kept.append(pooled)
-        if self._tidying is None or self._tidying.done():
-            self._tidying = asyncio.create_task(self._tidy())
-
-    def _pick(self) -> PoolProxiedConnection:
-        """The one that was used last."""
-        picked = self._kept.pop()
-        self._unused = min(self._unused, len(self._kept))
-        return picked
+    def _pick(self) -> "_Lent | None":
+        """The one that was used last. One that has broken is left for `_tidy`, and goes back with the others."""
+        for place in range(len(self._kept) - 1, -1, -1):
+            if not self._kept[place].connection.is_closed():
+                self._unused = min(self._unused, place)
+                return self._kept.pop(place)
+        return None
 
     async def _tidy(self) -> None:
         """Puts back what nobody has wanted for a while, until nothing is kept."""
@@ -166,7 +169,8 @@ class _Pool:
             await asyncio.sleep(_KEPT)
             while self._unused:
                 self._unused -= 1
-                await greenlet_spawn(self._kept.pop(0).close)
+                await greenlet_spawn(self._kept.pop(0).pooled.close)
+        self._tidying = None
 
     async def check_role(self) -> None:
         """Raises WrongRoleError unless row-level security binds this role."""
@@ -176,7 +180,7 @@ class _Pool:
         if self._tidying is not None:
             self._tidying.cancel()
         while self._kept:
-            await greenlet_spawn(self._kept.pop().close)
+            await greenlet_spawn(self._kept.pop().pooled.close)
         await self.engine.dispose()
 
 

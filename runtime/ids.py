@@ -20,7 +20,14 @@ def new(prefix: str) -> str:
 
 
 def _written(prefix: str, number: int) -> str:
-    return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
+    """Ten bits are two letters. Shifting all 128 bits for each pair would take twice as long."""
+    a, b, c, d = number >> 100, number >> 70 & _THIRTY, number >> 40 & _THIRTY, number >> 10 & _THIRTY
+    return (
+        f"{prefix}_{_PAIRS[a >> 20]}{_PAIRS[a >> 10 & 1023]}{_PAIRS[a & 1023]}"
+        f"{_PAIRS[b >> 20]}{_PAIRS[b >> 10 & 1023]}{_PAIRS[b & 1023]}"
+        f"{_PAIRS[c >> 20]}{_PAIRS[c >> 10 & 1023]}{_PAIRS[c & 1023]}"
+        f"{_PAIRS[d >> 20]}{_PAIRS[d >> 10 & 1023]}{_PAIRS[d & 1023]}{_PAIRS[number & 1023]}"
+    )
 
 
 def earliest(prefix: str, moment: datetime) -> str:
@@ -30,9 +37,7 @@ def earliest(prefix: str, moment: datetime) -> str:
 
 def made_at(written: str) -> datetime:
     """When an id was made, in whole milliseconds."""
-    number = 0
-    for letter in written.rpartition("_")[2][:10]:  # two bits of nothing and the 48 of the time
-        number = number << 5 | _VALUES[letter]
+    number = int(written.rpartition("_")[2][:10].translate(_DIGITS), 32)  # two bits of nothing and the 48 of the time
     return _EPOCH + number * _MILLISECOND
 
 
@@ -44,6 +49,7 @@ def is_id(prefix: str, text: str) -> bool:
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
-_SHIFTS = range(120, -1, -10)
+_DIGITS = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+"""From Crockford's letters to those that `int` reads."""
+_THIRTY = (1 << 30) - 1
 _VERSION_7 = 7 << 76

@@ -141,7 +141,7 @@ async def accept_draft(database: Database, organization: str, draft: Draft) -> A
             raise refused from error
         raise
     if row is None or row["outcome"] == 0:
-        credits.MOVED.labels("hold").inc(PRICE)
+        credits.HELD.inc(PRICE)
         return Accepted(draft.body, replayed=False)
     if row["outcome"] == 2:
         raise KeyReused
@@ -157,7 +157,7 @@ async def accept_drafts(database: Database, organization: str, drafts: Sequence[
     columns = [list(column) for column in zip(*(draft.arguments for draft in drafts), strict=True)]
     row = await database.call(_ACCEPT_MANY, organization, *columns)
     taken = row[0] if row is not None else []
-    credits.MOVED.labels("hold").inc(PRICE * sum(taken))
+    credits.HELD.inc(PRICE * sum(taken))
     return [
         Accepted(draft.body, replayed=False) if accepted else None
         for draft, accepted in zip(drafts, taken, strict=True)

@@ -19,7 +19,8 @@ from runtime.database import Database
 from runtime.telemetry import metrics
 
 LARGEST: Final = 64
-TOGETHER = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
+_ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
+ALONE, TOGETHER = _ACCEPTS.labels("alone"), _ACCEPTS.labels("together")
 
 
 class Reception:
@@ -51,7 +52,7 @@ class Reception:
         draft = acceptance.draft(checked, key=key, traceparent=traceparent, api_key=api_key)
         batcher = self._batchers.get(organization)
         if batcher is None:
-            batcher = Batcher(partial(self._accept_all, organization), largest=LARGEST)
+            batcher = Batcher(partial(self._accept_all, organization), largest=LARGEST, at_once=True)
             self._batchers[organization] = batcher
         try:
             accepted = await batcher(draft)
@@ -64,7 +65,7 @@ class Reception:
         """None for those that have to be asked alone."""
         failpoints.hit("api.before_accept")
         if len(drafts) == 1:
-            TOGETHER.labels("alone").inc()
+            ALONE.inc()
             return [await acceptance.accept_draft(self._database, organization, drafts[0])]
         try:
             accepted = await acceptance.accept_drafts(self._database, organization, drafts)
@@ -73,5 +74,5 @@ class Reception:
         except asyncpg.PostgresError:
             return [None] * len(drafts)  # one of them may be to blame: only that one shall be refused
         failpoints.hit("api.after_batch")
-        TOGETHER.labels("together").inc(sum(each is not None for each in accepted))
+        TOGETHER.inc(sum(each is not None for each in accepted))
         return accepted

@@ -13,6 +13,7 @@ from runtime.database import Reader, SystemTransaction, Transaction
 from runtime.telemetry import metrics
 
 MOVED = metrics.counter("atelier_credits_total", "Credits that the ledger moved, by kind of entry.", ["kind"])
+HELD = MOVED.labels("hold")
 
 MOVES = {
     "grant": ("granted", "available"),
@@ -54,7 +55,7 @@ async def hold(tx: Transaction, organization: str, generation_id: str, amount: i
     hold_id = ids.new("ent")
     entry = _entry(organization, "hold", amount, hold_id=hold_id, generation_id=generation_id)
     await tx.execute(insert(CreditEntry).values(entry | {"id": hold_id}))
-    MOVED.labels("hold").inc(amount)
+    HELD.inc(amount)
     return hold_id
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from runtime import clock
 from runtime.settings import Settings
 from runtime.telemetry import scrubbing, tracing
+from runtime.telemetry.bindings import Binding
 
 _context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
 _FIRST_FIELDS = ("time", "level", "message", "source", "process")
@@ -32,16 +33,11 @@ def logger(name: str) -> FilteringBoundLogger:
     return bound
 
 
-@contextlib.contextmanager
-def bound(**values: str) -> Iterator[None]:
-    """Every line written inside, in this task and those it starts, carries these fields: `request_id`,
+def bound(**values: str) -> Binding[Mapping[str, str]]:
+    """For `with`: every line written inside, in this task and those it starts, carries these fields: `request_id`,
     `organization`, `event`, `task` …
     """
-    token = _context.set({**_context.get(), **values})
-    try:
-        yield
-    finally:
-        _context.reset(token)
+    return Binding(_context, {**_context.get(), **values})
 
 
 def context() -> dict[str, str]:

@@ -7,13 +7,16 @@ is, and it costs a microsecond. With `ATELIER_OTLP_ENDPOINT` set, `start_span` a
 
 import contextlib
 import importlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Literal, Protocol
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import uuid_utils
 
 from runtime.settings import Settings
+from runtime.telemetry.bindings import Binding
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attribute = str | int | float | bool
@@ -44,8 +47,18 @@ class Recorder(Protocol):
 
 
 class _NoSpan:
+    """Where nothing is recorded: one for all."""
+
     def set(self, name: str, value: Attribute) -> None:
-        """Nothing is recorded."""
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
 
 _NO_SPAN = _NoSpan()
@@ -81,8 +94,7 @@ def parse(header: str | None) -> str | None:
 
 def new() -> str:
     """A trace of its own, marked as sampled where its spans are recorded."""
-    text = os.urandom(24).hex()
-    return f"00-{text[:32]}-{text[32:]}-{'01' if _recorder else '00'}"
+    return f"00-{uuid_utils.uuid4().hex}-{uuid_utils.uuid4().hex[:16]}-{'01' if _recorder else '00'}"
 
 
 def trace_id(traceparent: str) -> str:
@@ -94,26 +106,25 @@ def current_traceparent() -> str | None:
     return _current.get()
 
 
-@contextlib.contextmanager
-def continue_from(header: str | None) -> Iterator[str]:
-    """Goes on with the trace of a request, an event or a task; begins a new one when there is none."""
-    traceparent = parse(header) or new()
-    token = _current.set(traceparent)
-    try:
-        yield traceparent
-    finally:
-        _current.reset(token)
+def continue_from(header: str | None) -> Binding[str]:
+    """For `with`: goes on with the trace of a request, an event or a task; begins a new one when there is none."""
+    return Binding(_current, parse(header) or new())
 
 
-@contextlib.contextmanager
-def start_span(name: str, attributes: Attributes | None = None, kind: Kind = "internal") -> Iterator[Span]:
+def start_span(
+    name: str, attributes: Attributes | None = None, kind: Kind = "internal"
+) -> contextlib.AbstractContextManager[Span]:
     """Times what happens inside as a part of the current trace, where spans are recorded. A failure is noted by its
     type alone.
     """
     if _recorder is None:
-        yield _NO_SPAN
-        return
-    span = _recorder.start(name, kind, _current.get(), attributes or {})
+        return _NO_SPAN
+    return _recorded(_recorder, name, attributes or {}, kind)
+
+
+@contextlib.contextmanager
+def _recorded(recorder: Recorder, name: str, attributes: Attributes, kind: Kind) -> Iterator[Span]:
+    span = recorder.start(name, kind, _current.get(), attributes)
     token = _current.set(span.traceparent)
     try:
         yield span

@@ -97,9 +97,7 @@ async def test_a_connection_that_broke_while_it_was_kept_is_not_used_again(
     monkeypatch.setattr(database, "_KEPT", 3600.0)
     row = await narrow.call("select pg_backend_pid()")
     assert row is not None
-    kept = narrow._kept[0].driver_connection
-    assert kept is not None
-    kept.terminate()
+    narrow._kept[0].connection.terminate()
     again = await narrow.call("select pg_backend_pid()")
     assert again is not None
     assert again[0] != row[0]

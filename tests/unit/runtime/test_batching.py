@@ -43,6 +43,34 @@ async def test_what_arrives_during_a_call_goes_into_the_next_one_together() -> N
     assert run.batches == [[1], [2, 3, 4]]
 
 
+async def test_who_comes_at_once_goes_alone_and_the_others_together_after_him() -> None:
+    run = Doubling()
+    run.gate.clear()
+    batcher = Batcher(run, largest=8, at_once=True)
+    tasks = [asyncio.create_task(batcher(number)) for number in (1, 2, 3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    run.gate.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+    assert run.batches == [[1], [2, 3]]
+    assert batcher.idle
+
+
+async def test_when_who_went_at_once_fails_or_is_cancelled_the_others_are_still_served() -> None:
+    run = Doubling()
+    batcher = Batcher(run, largest=8, at_once=True)
+    unlucky, other = await asyncio.gather(batcher(13), batcher(2), return_exceptions=True)
+    assert isinstance(unlucky, ValueError)
+    assert other == 4
+    run.gate.clear()
+    gone, stays = asyncio.create_task(batcher(1)), asyncio.create_task(batcher(3))
+    await asyncio.sleep(0)
+    assert not batcher.idle
+    gone.cancel()
+    run.gate.set()
+    assert await stays == 6
+
+
 async def test_in_a_crowd_a_call_waits_for_others_to_come() -> None:
     run, crowd = Doubling(), [True]
     batcher = Batcher(run, largest=8, crowded=lambda: crowd[0], pause=0.05)

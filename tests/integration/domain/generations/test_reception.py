@@ -42,7 +42,7 @@ def _id(accepted: Accepted) -> str:
 
 
 def _together() -> float:
-    return TOGETHER.labels("together")._value.get()
+    return TOGETHER._value.get()
 
 
 async def _counts(ledger: Ledger) -> dict[str, int]:
