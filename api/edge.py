@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 
 from api import authentication, errors, metrics, problems
 from api.authentication import Authenticator
+from api.patience import Patience
 from api.problems import ClientGoneError
 from api.rate_limits import RateLimits, Verdict
 from domain.api_keys.keys import Caller
@@ -50,6 +51,7 @@ class Edge:
         self._authenticator = authenticator
         self._limits = limits
         self._draining = draining
+        self._patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -58,7 +60,7 @@ class Edge:
         headers = scope["state"]["fields"] = dict(scope["headers"])
         request_id = request_id_of(headers)
         scope["state"]["request_id"] = request_id
-        exchange = _Exchange(scope, receive, send, self._draining)
+        exchange = _Exchange(scope, receive, send, self._draining, self._patience)
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
         with logs.bound(request_id=request_id), tracing.continue_from(traceparent) as trace:
             exchange.headers = [(b"x-request-id", request_id.encode()), (b"traceparent", trace.encode()), *_SECURITY]
@@ -103,12 +105,13 @@ class Edge:
 class _Exchange:
     """One request and its answer, on their way through."""
 
-    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, draining: Draining) -> None:
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, draining: Draining, patience: Patience) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self._scope = scope
         self._receive = receive
         self._send = send
         self._draining = draining
+        self._patience = patience
         self._began = time.perf_counter()
         self._answered = 0.0
         self._status = 0
@@ -119,8 +122,12 @@ class _Exchange:
         if self._whole:
             return await self._receive()  # type: ignore[return-value]
         try:
-            async with asyncio.timeout(BODY_TIME - (time.perf_counter() - self._began)):
-                message = await self._receive()
+            async with asyncio.timeout(None) as limit:
+                self._patience.watch(limit, BODY_TIME - (time.perf_counter() - self._began))
+                try:
+                    message = await self._receive()
+                finally:
+                    self._patience.forget(limit)
         except TimeoutError:
             raise errors.BodyTooSlow(f"the body has to arrive within {BODY_TIME:g} seconds") from None
         if message["type"] == "http.disconnect":

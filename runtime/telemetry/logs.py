@@ -4,7 +4,6 @@
 a plain sentence that stays the same, and what varies as fields. `docs/telemetry.md` lists the fields.
 """
 
-import contextlib
 import logging
 import os
 import sys
@@ -124,9 +123,12 @@ class _Lines:
         return self
 
     def write(self, line: bytes) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + b"\n")
-            self._stream.flush()
+        with self._lock:
+            try:
+                self._stream.write(line + b"\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                pass
 
     debug = info = warning = error = critical = exception = write
 

@@ -34,7 +34,7 @@ async def asked(pool: Database | SystemDatabase) -> AsyncIterator[list[str]]:
 
     engine = pool.engine.sync_engine
     for at_hand in pool._kept:
-        borrowed(at_hand)
+        borrowed(at_hand.pooled)
     event.listen(engine, "checkout", borrowed)
     event.listen(engine, "before_cursor_execute", executed)
     try:
