@@ -29,10 +29,13 @@ begin
 
     for reaction in
         select r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled, array_agg(r.event) as events
-        from jsonb_to_recordset(p_reactions)
-            as r (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
+        from rows from (
+            jsonb_to_recordset(p_reactions)
+                as (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
+        ) with ordinality as r (event, actor, queue, priority, of, targets, scheduled, place)
         where r.event = any (types)
         group by r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled
+        order by min(r.place) -- tasks are shown in the order of their numbers
     loop
         if reaction.targets is null then
             insert into tasks (organization_id, event_id, actor, subject, queue, priority, run_at)
