@@ -8,7 +8,7 @@ import msgspec
 
 Fault = Literal["crash", "kill_relay", "kill_claimant", "kill_recorder", "freeze_recorder"]
 
-_ONLY_OPEN: Final = "and g.status in ('scheduled', 'queued', 'running')"
+_ONLY_OPEN: Final = "and (g.status in ('scheduled', 'queued', 'running')) is true"
 _RUNNING: Final = "t.state = 'running'"
 _TAKEN: Final = "(t.state = 'running' or t.state = 'done' and t.ended_at > now() - interval '10 s')"
 _UNGUARDED: Final = (
