@@ -47,7 +47,7 @@ class Worker:
         self._cleanup = contextlib.AsyncExitStack()
         self._serving: dramatiq.Worker | None = None
         self.executor: Executor
-        self._broker: MessageBroker
+        self.broker: MessageBroker
         self._tools: Tools
         self._heartbeat: Heartbeat
         self._nudge: Nudge
@@ -63,7 +63,7 @@ class Worker:
             statements.install(system.engine, settings.slow_statement, "system")
             await database.check_role()
             await system.check_role()
-            opened = toolboxes.opened(settings, database, system, self._group)
+            opened = toolboxes.opened(settings, database, system, self._group, self.broker)
             self._tools = await cleanup.enter_async_context(opened)
             self._nudge = Nudge(settings)
             cleanup.push_async_callback(self._nudge.close)
@@ -95,9 +95,9 @@ class Worker:
         await self.executor.give_back()
         self._nudge.send()
 
-    def serves(self, broker: MessageBroker, serving_worker: dramatiq.Worker) -> None:
+    def serves(self, serving_worker: dramatiq.Worker) -> None:
         """From now on it is ready, and its threads must live."""
-        self._broker, self._serving = broker, serving_worker
+        self._serving = serving_worker
         self._watchdog.watch_for(self.ailment)
 
     def ailment(self) -> str | None:
@@ -108,7 +108,7 @@ class Worker:
     async def _hindrance(self) -> str | None:
         if self._serving is None:
             return "it is about to start"
-        return await readiness.hindrance(self.executor, self._broker, self._tools.renderers)
+        return await readiness.hindrance(self.executor, self.broker, self._tools.renderers)
 
     async def close(self) -> None:
         await self._cleanup.aclose()
@@ -130,11 +130,11 @@ def serve_worker(settings: Settings, group: Group) -> Ending:
     watchdog.start()
     worker = Worker(settings, group, watchdog)
     loop = EventLoop(worker.open, worker.close)
-    broker = build_broker(settings, [loop, CurrentMessage()])
+    worker.broker = broker = build_broker(settings, [loop, CurrentMessage()])
     declare(broker, group, worker.run)
     threads = settings.image_workers * GROWTH if group == "images" else settings.io_threads
     serving_worker = _started(broker, group, threads)
-    worker.serves(broker, serving_worker)
+    worker.serves(serving_worker)
     activation.announce_ready()
     stopping.wait()
     watchdog.expect_end()

@@ -11,6 +11,7 @@ from domain.generations import batches, engines
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.email import EmailChannel
 from domain.webhooks.lanes import SlowEndpoints
+from queue_config.base import MessageBroker
 from queue_config.queues import Group
 from runtime import outbound
 from runtime.batching import Batcher
@@ -23,12 +24,15 @@ from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
 from workers.batches import LARGEST
+from workers.carrying_on import WebhooksOfImages
 from workers.describing import describer, many_describer
 from workers.tools import Tools
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, database: Database, system: SystemDatabase, group: Group) -> AsyncIterator[Tools]:
+async def opened(
+    settings: Settings, database: Database, system: SystemDatabase, group: Group, broker: MessageBroker
+) -> AsyncIterator[Tools]:
     """Raises KeyringError, ChildDiedError."""
     client = outbound.create(settings)
     try:
@@ -36,12 +40,14 @@ async def opened(settings: Settings, database: Database, system: SystemDatabase,
             yield _io(settings, database, system, client)
             return
         async with _renderers(settings) as renderers:
-            yield _images(settings, system, client, renderers)
+            yield _images(settings, system, client, renderers, broker)
     finally:
         await client.close()
 
 
-def _images(settings: Settings, system: SystemDatabase, client: Outbound, renderers: ChildPool) -> Tools:
+def _images(
+    settings: Settings, system: SystemDatabase, client: Outbound, renderers: ChildPool, broker: MessageBroker
+) -> Tools:
     return Tools(
         settings=settings,
         store=build_store(settings),
@@ -49,6 +55,7 @@ def _images(settings: Settings, system: SystemDatabase, client: Outbound, render
         system=system,
         renderers=renderers,
         find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
+        carry_on=WebhooksOfImages(broker),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from domain.generations.results import FindImage
 from domain.notifications.channels.base import Channel
-from domain.tasks.outcomes import Describe, DescribeMany
+from domain.tasks.outcomes import CarryOn, Describe, DescribeMany
 from domain.webhooks.lanes import SlowEndpoints
 from runtime.children import ChildPool
 from runtime.database import Database, SystemDatabase
@@ -34,6 +34,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     describe: Describe | None = None
     describe_many: DescribeMany | None = None
     slow_endpoints: SlowEndpoints | None = None
+    carry_on: CarryOn | None = None
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with its tools filled in. Raises TypeError for one that is not there."""

@@ -3,7 +3,7 @@ common case is left to `lifecycle`, one by one.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 import asyncpg
 import msgspec
@@ -12,7 +12,7 @@ from domain.generations import engines, pictures
 from domain.generations.lifecycle import Plan
 from domain.generations.results import Image, Wanted
 from domain.subscriptions import credits
-from domain.tasks.outcomes import Done, Outcome, Task
+from domain.tasks.outcomes import CarryOn, Done, Outcome, Task
 from domain.templates import catalogue
 from domain.templates.geometry import Output
 from runtime import ids
@@ -22,6 +22,10 @@ from runtime.settings import Settings
 _START = "select * from start_generations($1, $2)"
 _FIND = "select * from find_images($1, $2)"
 _RECORD = "select * from record_images($1::jsonb)"
+_RECORD_AND_TELL = "select * from record_and_tell_images($1::jsonb, $2::jsonb, $3)"
+
+FEW: Final = 2
+"""Images at once whose webhooks are sent on from here. Of more the relay makes less work."""
 
 
 async def start(system: SystemDatabase, tasks: Sequence[Task], *, settings: Settings) -> list[Plan | None]:
@@ -49,10 +53,18 @@ def fits(_plan: Plan, outcome: Outcome) -> bool:
     return isinstance(outcome, Done) and isinstance(outcome.result, Image) and not outcome.result.reused
 
 
-async def record(system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outcome]]) -> list[bool]:
+async def record(
+    system: SystemDatabase, ended: Sequence[tuple[Task, Plan, Outcome]], *, carry_on: CarryOn
+) -> list[bool]:
     """As `lifecycle.finish` for each, in one flushed statement; false for a task that was not ours any more."""
     text = msgspec.json.encode([_result(task, outcome) for task, _, outcome in ended]).decode()
-    ours = {row["task"]: row["settled"] for row in await system.call_many(_RECORD, text)}
+    if carry_on.room and len(ended) <= FEW:
+        rows = await system.call_many(_RECORD_AND_TELL, text, carry_on.reaction, carry_on.room)
+        if told := [row["told"] for row in rows if row["told"] is not None]:
+            carry_on.send(told)
+    else:
+        rows = await system.call_many(_RECORD, text)
+    ours = {row["task"]: row["settled"] for row in rows if row["task"] is not None}
     credits.MOVED.labels("settle").inc(sum(ours.values()))
     return [task.id in ours for task, _, _ in ended]
 

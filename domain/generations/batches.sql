@@ -73,3 +73,32 @@ language sql as $$
     select h.id, coalesce(m.price, 0) from held h left join made m on m.task = h.id
 $$;
 grant execute on function record_images to atelier_system;
+
+-- `record_images`, and then what endpoints are to be told of the images is dispatched at once, without the relay: p_reaction
+-- is its row of the relay's table (see expand_batch). Answers the record first, then the tasks that are dispatched, in
+-- `told`. Those of endpoints that struggle wait for the relay, which knows their lane, and so do all when p_room of the
+-- queue's tasks are on their way already: then their order is the relay's to decide. It finds the others written.
+create or replace function record_and_tell_images(p_results jsonb, p_reaction jsonb, p_room integer)
+returns table (task bigint, settled integer, told bigint)
+language plpgsql as $$
+declare
+    organizations text[];
+    events text[];
+    written bigint[];
+begin
+    return query select r.task, r.settled, null::bigint from record_images(p_results) r;
+    select array_agg(r.organization), array_agg(r.event) into organizations, events
+    from jsonb_to_recordset(p_results) as r (organization text, event text);
+    perform expand_batch(organizations, events, jsonb_build_array(p_reaction));
+    if p_room <= (select count(*) from tasks t where t.state = 'dispatched' and t.queue = p_reaction ->> 'queue') then
+        return;
+    end if;
+    select array_agg(t.id) into written from tasks t
+    where t.event_id = any (events) and t.actor = p_reaction ->> 'actor' and (t.state = 'ready') is true;
+    return query
+    update tasks t set state = 'dispatched', dispatched_at = now()
+    where t.id = any (array(select unnest(written) except select struggling_deliveries(written)))
+    returning null::bigint, null::integer, t.id;
+end
+$$;
+grant execute on function record_and_tell_images to atelier_system;

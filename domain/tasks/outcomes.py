@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -72,6 +72,21 @@ class Fail(msgspec.Struct, frozen=True):
 
 
 Outcome = Done | Retry | Snooze | Fail
+
+
+class CarryOn(Protocol):
+    """A tool of actors that send on what follows from their record, where the relay would do so a moment later.
+
+    `reaction` is the row of the relay's table, as JSON; `room`: while so many of its queue's tasks are on their way,
+    the relay is left to decide whose turn it is (0: always).
+    """
+
+    reaction: str
+    room: int
+
+    def send(self, tasks: Sequence[int]) -> None:
+        """Of tasks that are dispatched; returns at once. A message that is lost is sent again by the relay."""
+
 
 DescribeMany = Callable[[SystemDatabase, Sequence[tuple[str, base.Event]]], Awaitable[list[dict[str, Any]]]]
 """The same for events of several organizations at once, each named with its organization."""

@@ -90,6 +90,7 @@ class _Renderer:
         )
 
     def _put_away(self, order: Order, body: bytes, sha256: str) -> Path:
+        failpoints.hit("render.after_draw")
         if order.shelf is None:
             _write(order.target, body)
             return order.target
@@ -209,7 +210,6 @@ def _write(target: Path, body: bytes) -> None:
     unfinished = rendering.unfinished(target)
     with unfinished.open("wb") as file:
         file.write(body)
-    failpoints.hit("render.mid_write")
     unfinished.rename(target)
 
 

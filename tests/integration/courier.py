@@ -141,6 +141,7 @@ class Courier:
             describe=self.describe,
             describe_many=self.describe_many,
             find_image=unused,
+            carry_on=cast("Any", object()),
             slow_endpoints=SlowEndpoints(self.system),
             system=self.system,
         )

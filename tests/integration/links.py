@@ -14,7 +14,15 @@ from runtime.embedded import postgres
 from runtime.settings import Secret, Settings
 from tests.conftest import Servers
 
-WRITING = ("accept_generation", "accept_generations", "claim_tasks", "record_images", "relay_step", "mark")
+WRITING = (
+    "accept_generation",
+    "accept_generations",
+    "claim_tasks",
+    "record_and_tell_images",
+    "record_images",
+    "relay_step",
+    "mark",
+)
 """Functions whose commits a link knows to lose."""
 
 

@@ -1,7 +1,7 @@
 """The spine with its clockwork in a test's hands: relay steps and messages happen when the test says so."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,8 @@ from domain.generations.acceptance import Request
 from domain.generations.engines import template as template_engine
 from domain.notifications.channels.fake import FakeChannel
 from domain.webhooks.lanes import SlowEndpoints
+from queue_config import queues
+from queue_config.stub_broker import StubBroker
 from runtime import database as runtime_database
 from runtime import outbound
 from runtime.batching import Batcher
@@ -29,10 +31,23 @@ from storage.factory import build_store
 from tests.integration.conftest import Organization, OrganizationFactory
 from workers import relay, tools
 from workers.actor import ACTORS
+from workers.carrying_on import WebhooksOfImages
 from workers.describing import describer, many_describer
 from workers.execution import Executor
 
 BADGE = {"label": "A1"}
+
+
+class Onward:
+    """What is sent on at once, where there is `room`; none at first, so that a test's own steps send everything."""
+
+    def __init__(self) -> None:
+        self.room = 0
+        self.sent: list[int] = []
+        self.reaction = WebhooksOfImages(StubBroker(queues.QUEUES)).reaction
+
+    def send(self, tasks: Sequence[int]) -> None:
+        self.sent += tasks
 
 
 @dataclass
@@ -130,6 +145,7 @@ async def spine(
         describe=describer(urls),
         describe_many=many_describer(urls),
         find_image=Batcher(partial(batches.find, system), largest=8),
+        carry_on=Onward(),
         slow_endpoints=SlowEndpoints(system),
         system=system,
         database=database,

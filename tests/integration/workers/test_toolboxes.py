@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from domain.webhooks import deliveries
-from queue_config.queues import Group
+from queue_config.queues import QUEUES, Group
+from queue_config.stub_broker import StubBroker
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Secret, Settings
 from workers import app, toolboxes
@@ -27,7 +28,7 @@ async def test_each_group_has_what_its_actors_ask_for_and_lacks_what_the_others_
     group: Group, settings: Settings, database: Database, system: SystemDatabase
 ) -> None:
     own = msgspec.structs.replace(settings, image_workers=1, smtp_url=Secret("smtp://127.0.0.1:25"))
-    async with toolboxes.opened(own, database, system, group) as tools:
+    async with toolboxes.opened(own, database, system, group, StubBroker(QUEUES)) as tools:
         for actor in app.actors_of(group).values():
             bind_all(tools, actor)
         assert (tools.keyring is None) == (tools.mail is None) == (group == "images")
@@ -40,6 +41,6 @@ async def test_images_are_made_without_any_secret_but_the_way_to_the_database(
     poor = msgspec.structs.replace(
         settings, image_workers=1, encryption_keys=NOTHING, signing_keys=NOTHING, smtp_url=NOTHING
     )
-    async with toolboxes.opened(poor, database, system, "images") as tools:
+    async with toolboxes.opened(poor, database, system, "images", StubBroker(QUEUES)) as tools:
         with pytest.raises(TypeError, match=r"send asks for .*keyring.*, which its group does not have"):
             tools.bind(deliveries.send)
