@@ -24,12 +24,14 @@ from domain.tasks import claims
 from domain.tasks.outcomes import Done, Task
 from domain.webhooks import history
 from domain.webhooks.history import Filter as DeliveryFilter
+from queue_config import queues
 from runtime import clock, ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from storage.addresses import ObjectUrls
 from tests.integration.domain.ledger import Ledger, image, key
 from tests.integration.growth.conftest import AGE, EARLY, EARLY_AGE, ROWS, Grown, Watch
+from tests.integration.workers.conftest import Onward
 from workers import measuring, relay, schedule
 from workers.backpressure import Backpressure
 from workers.orphans import Orphans
@@ -80,7 +82,9 @@ async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger
     assert_read(await watch.reads(batches.start(system, [task], settings=settings)))
     assert_read(await watch.reads(batches.find(system, [Wanted(ledger.organization, "1" * 64)])))
     assert_read(await watch.reads(claims.renew(watch.connection, {task.id: task.lease_token}, LEASE)))
-    assert_read(await watch.reads(batches.record(system, [(task, plan, Done(result=image()))])))
+    onward = Onward(room=queues.WEBHOOKS.window // 2)
+    assert_read(await watch.reads(batches.record(system, [(task, plan, Done(result=image()))], carry_on=onward)))
+    assert onward.sent
     assert_read(await watch.reads(step()))
     assert await claimed(watch, "webhooks.deliver")
 

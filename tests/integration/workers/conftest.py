@@ -41,8 +41,8 @@ BADGE = {"label": "A1"}
 class Onward:
     """What is sent on at once, where there is `room`; none at first, so that a test's own steps send everything."""
 
-    def __init__(self) -> None:
-        self.room = 0
+    def __init__(self, room: int = 0) -> None:
+        self.room = room
         self.sent: list[int] = []
         self.reaction = WebhooksOfImages(StubBroker(queues.QUEUES)).reaction
 
