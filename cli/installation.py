@@ -199,7 +199,7 @@ async def _start_forkserver(supervisor: Supervisor, server: ForkServer, settings
     """It is given none of our settings: whoever has it read memory finds no secret there."""
     if not forkserver.possible():
         return
-    modules = sorted({f"cli.{command}" for command, *_ in COMMANDS.values()})
+    modules = ["cli.unburdened", *sorted({f"cli.{command}" for command, *_ in COMMANDS.values()})]
     try:
         await supervisor.start(
             Process(
