@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 import redis
 import structlog
@@ -25,6 +26,10 @@ from queue_config.rabbitmq_broker import RabbitmqBroker
 from runtime.database import Database, SystemDatabase
 from runtime.services import EmbeddedServices
 from runtime.settings import Secret, Settings
+
+hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
+"""Examples may be slow to draw on a machine that has other things to do; that is no fault of the test's."""
 
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 """Its own default draws tracebacks with colours and local variables, at a second each."""
