@@ -66,6 +66,7 @@ class Executor:
         self._tools = tools
         self._actors = actors
         self.stopping = False
+        self._gathers = any(actor.queue.hold for actor in actors.values())
         self._batches = Batches(system, tools, actors, self._crowded)
         self._rooms = Rooms()
         self._carriers: set[asyncio.Task[None]] = set()
@@ -110,7 +111,8 @@ class Executor:
             await room.leave(1)
 
     def _crowded(self) -> bool:
-        return len(self.holdings) >= CROWD
+        """Never where tasks are held because someone else is slow: that keeps nobody busy here."""
+        return self._gathers and len(self.holdings) >= CROWD
 
     async def try_claim(self) -> None:
         """Claims nothing. Raises what would keep a claim from succeeding."""
