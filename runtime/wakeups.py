@@ -27,7 +27,7 @@ FEED = "atelier_feed"
 """To the hubs: the feed has moved."""
 
 _PAUSE_AFTER_FAILURE = 1.0
-_BETWEEN_PUBLISHES = 0.01
+_BETWEEN_PUBLISHES = 0.004
 _BETWEEN_NOTIFICATIONS = 0.02
 """Seconds. The first hint goes at once, those that come within this time share the next one: a publish costs its sender
 as much as a tenth of a request, and a NOTIFY is a commit.
