@@ -1,13 +1,16 @@
 """What every broker does, whatever carries its messages."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import dramatiq
 import dramatiq.errors
 import pytest
+from dramatiq.broker import Consumer
 
 from queue_config import serving
 from queue_config.base import AHEAD, MessageBroker
@@ -16,6 +19,8 @@ from queue_config.middleware.event_loop import EventLoop
 from queue_config.rabbitmq_broker import RabbitmqBroker
 from queue_config.slots import GROWTH
 from tests.contracts.queue_config.conftest import BuildBroker
+
+Consume = Callable[..., Consumer]
 
 
 def message(*ids: str, queue: str = "images") -> dramatiq.Message:
@@ -36,6 +41,17 @@ def take(broker: MessageBroker, queue: str = "images") -> list[str]:
         consumer.ack(found)
     consumer.close()
     return taken
+
+
+@pytest.fixture
+def consume(broker: MessageBroker) -> Iterator[Consume]:
+    """Consumers of that broker, which are closed in the end."""
+    with contextlib.ExitStack() as opened:
+
+        def new(queue: str, **how: int) -> Consumer:
+            return opened.enter_context(contextlib.closing(broker.consume(queue, **how)))
+
+        yield new
 
 
 class Done:
@@ -65,10 +81,10 @@ def test_messages_that_may_go_ahead_come_as_well_and_once(broker: MessageBroker)
     assert take(broker) == []
 
 
-def test_messages_come_out_as_they_went_in(broker: MessageBroker) -> None:
+def test_messages_come_out_as_they_went_in(broker: MessageBroker, consume: Consume) -> None:
     sent = message("tsk_1", "tsk_2")
     broker.enqueue(sent)
-    received = next(broker.consume("images", timeout=patience(broker)))
+    received = next(consume("images", timeout=patience(broker)))
     assert received is not None
     assert received._message == sent
 
@@ -98,9 +114,9 @@ def test_a_delay_is_refused_because_due_times_live_in_the_ledger(broker: Message
     assert take(broker) == []
 
 
-def test_a_consumer_holds_no_more_messages_than_it_was_allowed(broker: MessageBroker) -> None:
+def test_a_consumer_holds_no_more_messages_than_it_was_allowed(broker: MessageBroker, consume: Consume) -> None:
     broker.enqueue_many([message(f"tsk_{n}", queue="lifecycle") for n in range(3)])
-    consumer = broker.consume("lifecycle", prefetch=2, timeout=patience(broker))
+    consumer = consume("lifecycle", prefetch=2, timeout=patience(broker))
     first, second = next(consumer), next(consumer)
     assert first is not None
     assert second is not None
@@ -111,9 +127,9 @@ def test_a_consumer_holds_no_more_messages_than_it_was_allowed(broker: MessageBr
     assert next(consumer) is None, "the queue is empty"
 
 
-def test_a_queue_with_a_share_leaves_threads_to_its_neighbours(broker: MessageBroker) -> None:
+def test_a_queue_with_a_share_leaves_threads_to_its_neighbours(broker: MessageBroker, consume: Consume) -> None:
     broker.enqueue_many([message(f"tsk_{n}", queue="webhooks") for n in range(8)])
-    consumer = broker.consume("webhooks", prefetch=8, timeout=patience(broker))
+    consumer = consume("webhooks", prefetch=8, timeout=patience(broker))
     assert sum(next(consumer) is not None for _ in range(8)) == 4
 
 
@@ -138,9 +154,11 @@ def test_messages_that_were_not_begun_go_back_to_the_head_of_their_queue(broker:
     assert take(broker, queue="lifecycle") == ["tsk_0", "tsk_1", "tsk_2", "tsk_3"]
 
 
-def test_of_a_queue_whose_work_may_take_long_a_consumer_holds_few_messages_at_first(broker: MessageBroker) -> None:
+def test_of_a_queue_whose_work_may_take_long_a_consumer_holds_few_messages_at_first(
+    broker: MessageBroker, consume: Consume
+) -> None:
     broker.enqueue_many([message(f"tsk_{n}") for n in range(4)])
-    consumer = broker.consume("images", prefetch=2 * GROWTH, timeout=patience(broker))
+    consumer = consume("images", prefetch=2 * GROWTH, timeout=patience(broker))
     assert next(consumer) is not None
     assert next(consumer) is not None
     assert next(consumer) is None
