@@ -17,9 +17,7 @@ from workers.tools import Tools
 log = logs.logger(__name__)
 
 LARGEST: Final = 256
-"""Tasks in one statement: webhooks go through three of them, one batch at a time, and of 64 at once a worker sent a third
-less than of these.
-"""
+"""Tasks in one statement. Of 64 webhooks at once a worker sent a third less: each batch waits for three statements."""
 PAUSE: Final = 0.02
 """Seconds by which the steps of a process that holds many tasks are put off."""
 BATCHED = metrics.counter(
