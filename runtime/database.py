@@ -5,19 +5,17 @@ organization that its transaction names and no others (row-level security), and 
 `atelier_system`, which touches rows of several organizations through a short list of SQL functions.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, NamedTuple, NewType, TypeVar
+from typing import Any, Final, NewType
 
 import asyncpg
 from sqlalchemy import event, text
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.util import greenlet_spawn
+
+from runtime.lending import Lending
 
 Transaction = NewType("Transaction", AsyncConnection)
 """A transaction of one organization that may write."""
@@ -29,7 +27,6 @@ SystemTransaction = NewType("SystemTransaction", AsyncConnection)
 """A transaction that sees every organization."""
 
 Reader = Transaction | ReadOnly
-T = TypeVar("T")
 
 _SET_ORGANIZATION = text("select set_config('app.organization', :organization, true)")
 _SET_READ_ONLY = text(
@@ -43,10 +40,8 @@ lost. Its locks are let go.
 """
 _RANDOM_PAGE_COST: Final = "1.1"
 """Of a disk without a head. PostgreSQL's own guess, 4, makes it read middling tables whole for a few rows."""
-_KEPT: Final = 0.05
-"""Seconds for which a connection stays at hand after a call, for the next one: taking it out of SQLAlchemy's pool and
-putting it back costs half as much as a call.
-"""
+_PATIENCE: Final = 10
+"""Seconds for which a statement or a transaction waits for a connection of its pool."""
 _LOCK_TIMEOUT: Final = "5s"
 """Functions that are to wait for less set their own."""
 _TCP: Final = {
@@ -74,13 +69,6 @@ class WrongRoleError(Exception):
     """A process was given a superuser's or the owner's address, for whom row-level security would not hold."""
 
 
-class _Lent(NamedTuple):
-    """A connection of the pool, and the driver's own in it."""
-
-    pooled: PoolProxiedConnection
-    connection: asyncpg.Connection
-
-
 class _Pool:
     """An engine and its pool. `flush=False` is for what moves tasks (claims, dispatch): commits return before they are
     on disk, and statements go by indexes alone.
@@ -92,29 +80,20 @@ class _Pool:
             sqlalchemy_url(url),
             pool_size=size,
             max_overflow=0,
-            pool_timeout=10,
+            pool_timeout=_PATIENCE,
             pool_use_lifo=True,
             pool_recycle=1800,
             hide_parameters=True,  # they are the customers' data, and errors get into logs
             connect_args={"server_settings": server_settings, "command_timeout": 30, "timeout": 10},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        self._kept: list[_Lent] = []
-        self._unused = 0
-        self._beginning = 0
-        self._tidying: asyncio.Task[None] | None = None
+        self._lending = Lending(self.engine, size=size, patience=_PATIENCE)
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as ending:
-            self._beginning += 1
-            try:
-                if self._kept:
-                    await greenlet_spawn(self._kept.pop().pooled.close)
-                    self._unused = min(self._unused, len(self._kept))
+            async with self._lending.stepping_back():
                 connection = await ending.enter_async_context(self.engine.begin())
-            finally:
-                self._beginning -= 1
             yield connection
 
     async def call(self, statement: str, *arguments: object) -> asyncpg.Record | None:
@@ -122,65 +101,21 @@ class _Pool:
 
         For SQL functions that set the organization themselves in their first line. Raises asyncpg's errors.
         """
-        return await self._lend(lambda connection: connection.fetchrow(statement, *arguments))
+        return await self._lending.lend(lambda connection: connection.fetchrow(statement, *arguments))
 
     async def call_many(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """As `call`, for functions that return rows."""
-        rows: list[asyncpg.Record] = await self._lend(lambda connection: connection.fetch(statement, *arguments))
+        rows: list[asyncpg.Record] = await self._lending.lend(
+            lambda connection: connection.fetch(statement, *arguments)
+        )
         return rows
-
-    async def _lend(self, use: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """The driver's own connection, of the same pool: SQLAlchemy's would cost half as much as the call itself. It
-        is kept for the next call, unless it failed or a transaction waits for one.
-        """
-        lent = self._pick() or await self._check_out()
-        try:
-            answer = await use(lent.connection)
-        except BaseException:
-            await greenlet_spawn(lent.pooled.close)
-            raise
-        if self._beginning:
-            await greenlet_spawn(lent.pooled.close)
-        else:
-            self._kept.append(lent)
-            if self._tidying is None:
-                self._tidying = asyncio.create_task(self._tidy())
-        return answer
-
-    async def _check_out(self) -> "_Lent":
-        try:
-            pooled = await greenlet_spawn(self.engine.sync_engine.raw_connection)
-        except AsyncAdapt_asyncpg_dbapi.Error as error:  # SQLAlchemy's own copy of what the driver said
-            raise error.__cause__ or error from None
-        return _Lent(pooled, pooled.driver_connection)
-
-    def _pick(self) -> "_Lent | None":
-        """The one that was used last. One that has broken is left for `_tidy`, and goes back with the others."""
-        for place in range(len(self._kept) - 1, -1, -1):
-            if not self._kept[place].connection.is_closed():
-                self._unused = min(self._unused, place)
-                return self._kept.pop(place)
-        return None
-
-    async def _tidy(self) -> None:
-        """Puts back what nobody has wanted for a while, until nothing is kept."""
-        while self._kept:
-            self._unused = len(self._kept)
-            await asyncio.sleep(_KEPT)
-            while self._unused:
-                self._unused -= 1
-                await greenlet_spawn(self._kept.pop(0).pooled.close)
-        self._tidying = None
 
     async def check_role(self) -> None:
         """Raises WrongRoleError unless row-level security binds this role."""
         _checked(await self.call(_ROLE))
 
     async def close(self) -> None:
-        if self._tidying is not None:
-            self._tidying.cancel()
-        while self._kept:
-            await greenlet_spawn(self._kept.pop().pooled.close)
+        await self._lending.close()
         await self.engine.dispose()
 
 

@@ -33,7 +33,7 @@ async def asked(pool: Database | SystemDatabase) -> AsyncIterator[list[str]]:
         texts.append(text)
 
     engine = pool.engine.sync_engine
-    for at_hand in pool._kept:
+    for at_hand in pool._lending._kept:
         borrowed(at_hand.pooled)
     event.listen(engine, "checkout", borrowed)
     event.listen(engine, "before_cursor_execute", executed)
