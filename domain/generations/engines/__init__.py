@@ -1,6 +1,7 @@
 """What makes the image: one module per engine, and the work around it that is the same for all of them."""
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from datetime import timedelta
@@ -93,8 +94,9 @@ def sweep(folder: Path) -> None:
     """Removes what workers that were killed have left in the scratch folder: whatever is older than any render."""
     oldest = (clock.machine() - _LEFTOVER).timestamp()
     for path in folder.iterdir():
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another worker has removed its own meanwhile
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 async def _image(plan: Plan, studio: Studio) -> Image:
