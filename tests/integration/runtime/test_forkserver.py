@@ -1,6 +1,7 @@
 """The supervisor with a fork server: real processes, whose parent it stays."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -161,6 +162,9 @@ async def test_an_order_that_was_given_up_is_not_carried_out(supervisor: Supervi
     await supervisor.start(make("one"))
     others = {child.pid for child in set(psutil.Process().children()) - before} - {supervisor.pids()["one"]}
     await eventually(lambda: not any(map(is_alive, others)))
+    for pid in others:  # nobody else does, and later tests would find their remains
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 async def test_a_roll_with_an_environment_starts_an_interpreter_with_it(supervisor: Supervisor, make: Make) -> None:

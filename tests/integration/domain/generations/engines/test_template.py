@@ -71,7 +71,8 @@ async def refused(*args: object, **kwargs: object) -> str:
 
 
 def child_pids() -> list[int]:
-    return [child.pid for child in psutil.Process().children() if "runtime.child" in " ".join(child.cmdline())]
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child.pid for child in living if "runtime.child" in " ".join(child.cmdline())]
 
 
 async def test_the_answer_describes_the_file_that_was_written(pool, tmp_path):
