@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from domain.generations import lifecycle
 from domain.tasks import claims, owners
 from domain.tasks.outcomes import Task
-from runtime import database, failpoints
+from runtime import failpoints
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import Recording, running, until
 from workers.holdings import Heartbeat, Holdings
@@ -139,21 +138,6 @@ async def test_the_third_death_buries_as_with_leases(spine: Spine, task_id: int)
     assert done.died == 1
     assert await _state(spine, task_id) == ("dead", 3)
     assert await spine.value("select count(*) from events where type = 'task.died'") == 1
-
-
-async def test_behind_a_pooler_no_number_is_drawn_and_the_lease_decides(
-    spine: Spine, task_id: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 1)
-    connection = await database.connect(spine.settings.database_system_url, name="test")
-    holdings = Holdings()
-    holdings.number = await owners.draw(connection)
-    await connection.close()
-    assert holdings.number is None
-    await claim(spine, task_id, holdings)
-    assert await owners.lost(spine.connection) == set()
-    await spine.expire_leases()
-    assert (await spine.step()).recovered == 1
 
 
 async def test_a_number_is_given_back_with_its_process(spine: Spine) -> None:
