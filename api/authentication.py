@@ -24,6 +24,8 @@ KEPT: Final = 10.0
 UNKNOWN_KEPT: Final = 2.0
 MOST_KEPT: Final = 10_000
 TOUCH_EVERY: Final = 30.0
+NOTING: Final = 3.0
+"""Seconds that it may take. A process that is told to stop waits for the last one."""
 _UNSEEN: Final = (0.0, None)
 
 
@@ -66,7 +68,8 @@ class Authenticator:
         if not used:
             return
         try:
-            await keys.touch(self._database, sorted(used), clock.machine())
+            async with asyncio.timeout(NOTING):
+                await keys.touch(self._database, sorted(used), clock.machine())
         except Exception as error:  # noqa: BLE001 - a note that is lost harms nobody, a loop that ends would
             log.warning("the last use of keys was not noted", error=type(error).__name__)
 

@@ -5,6 +5,8 @@ organization that its transaction names and no others (row-level security), and 
 `atelier_system`, which touches rows of several organizations through a short list of SQL functions.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NewType
@@ -42,6 +44,8 @@ _RANDOM_PAGE_COST: Final = "1.1"
 """Of a disk without a head. PostgreSQL's own guess, 4, makes it read middling tables whole for a few rows."""
 _PATIENCE: Final = 10
 """Seconds for which a statement or a transaction waits for a connection of its pool."""
+_GOODBYE: Final = 2
+"""Seconds for closing a pool. A server that does not answer hears of it when the process has ended."""
 _LOCK_TIMEOUT: Final = "5s"
 """Functions that are to wait for less set their own."""
 _TCP: Final = {
@@ -115,8 +119,10 @@ class _Pool:
         _checked(await self.call(_ROLE))
 
     async def close(self) -> None:
-        await self._lending.close()
-        await self.engine.dispose()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._lending.close()
+                await self.engine.dispose()
 
 
 class Database(_Pool):

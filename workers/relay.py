@@ -127,18 +127,32 @@ class Relay:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until `stop`; survives the loss of its connection, and with it of the lead."""
+        """Until `stop`, and no longer than `ATELIER_SHUTDOWN_TIMEOUT` after it, though the database may be silent;
+        survives the loss of its connection, and with it of the lead.
+        """
         async with wakeups.listening(self._settings, wakeups.NUDGE, self._wake.set):
-            while not self._stopping.is_set():
-                try:
-                    await self._serve()
-                except asyncpg.PostgresError as error:
-                    await self._rest(self._lost(error) if _passes(error) else self._refuse(error))
-                except (*database_faults.ANY, RuntimeError) as error:
-                    if isinstance(error, RuntimeError) and not database_faults.is_disconnect(error):
-                        raise
-                    await self._rest(self._lost(error))
+            serving = asyncio.create_task(self._keep_serving())
+            stop = asyncio.create_task(self._stopping.wait())
+            try:
+                await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([serving], timeout=self._settings.shutdown_timeout)
+            finally:
+                stop.cancel()
+                serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving
         await self._feed.close()
+
+    async def _keep_serving(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._serve()
+            except asyncpg.PostgresError as error:
+                await self._rest(self._lost(error) if _passes(error) else self._refuse(error))
+            except (*database_faults.ANY, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not database_faults.is_disconnect(error):
+                    raise
+                await self._rest(self._lost(error))
 
     def _lost(self, error: Exception) -> float:
         """Seconds to rest."""
