@@ -87,3 +87,21 @@ class Batcher(Generic[Item, Answer]):
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+class Lines(Generic[Item, Answer]):
+    """Two batchers for the same call: who goes ahead neither waits for company nor for a call of the others."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        largest: int,
+        crowded: Callable[[], bool],
+        pause: float,
+    ) -> None:
+        self._in_turn = Batcher(run, largest=largest, crowded=crowded, pause=pause)
+        self._ahead = Batcher(run, largest=largest)
+
+    async def __call__(self, item: Item, *, ahead: bool) -> Answer:
+        return await (self._ahead if ahead else self._in_turn)(item)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from domain.tasks.outcomes import Outcome, Task
 from runtime import database_faults, failpoints
-from runtime.batching import Batcher
+from runtime.batching import Lines
 from runtime.database import SystemDatabase
 from runtime.telemetry import logs, metrics
 from workers.actor import Actor, Step
@@ -34,22 +34,22 @@ class Batches:
     def __init__(
         self, system: SystemDatabase, tools: Tools, actors: Mapping[str, Actor], crowded: Callable[[], bool]
     ) -> None:
-        def batcher(step: Step) -> Batcher[Any, Any]:
+        def lines(step: Step) -> Lines[Any, Any]:
             run = partial(tools.bind(step), system)
-            return Batcher(run, largest=LARGEST, crowded=crowded, pause=PAUSE)
+            return Lines(run, largest=LARGEST, crowded=crowded, pause=PAUSE)
 
         having = {name: actor.batch for name, actor in actors.items() if actor.batch is not None}
         self._fits = {name: batch.fits for name, batch in having.items()}
-        self._prepare: dict[str, Batcher[Task, Any]] = {name: batcher(batch.prepare) for name, batch in having.items()}
-        self._record: dict[str, Batcher[Ended, bool]] = {name: batcher(batch.record) for name, batch in having.items()}
+        self._prepare: dict[str, Lines[Task, Any]] = {name: lines(batch.prepare) for name, batch in having.items()}
+        self._record: dict[str, Lines[Ended, bool]] = {name: lines(batch.record) for name, batch in having.items()}
 
     async def prepare(self, task: Task) -> Any | None:
         """The plan; None when the actor's own `prepare` has to be asked."""
-        batcher = self._prepare.get(task.actor)
+        lines = self._prepare.get(task.actor)
         plan = None
-        if batcher is not None:
+        if lines is not None:
             try:
-                plan = await batcher(task)
+                plan = await lines(task, ahead=task.ahead)
             except database_faults.ANY as error:
                 log.warning("a batch of prepares failed; they are done one by one", error=type(error).__name__)
         BATCHED.labels("prepare", "single" if plan is None else "batch").inc()
@@ -59,11 +59,11 @@ class Batches:
         """Whether it is recorded, or was not ours to record any more. False when that is not known (the connection
         broke): the fence of the single record finds out.
         """
-        batcher = self._record.get(task.actor)
+        lines = self._record.get(task.actor)
         done = False
-        if batcher is not None and self._fits[task.actor](plan, outcome):
+        if lines is not None and self._fits[task.actor](plan, outcome):
             try:
-                await batcher((task, plan, outcome))
+                await lines((task, plan, outcome), ahead=task.ahead)
                 failpoints.hit("worker.after_batch")
                 done = True
             except database_faults.ANY as error:

@@ -20,7 +20,7 @@ from domain.tasks import claims
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze, Task
 from queue_config.queues import Queue
 from runtime import clock, failpoints, ids
-from runtime.batching import Batcher
+from runtime.batching import Lines
 from runtime.database import Database, SystemDatabase, Transaction
 from runtime.telemetry import logs, metrics, tracing
 from workers import batches, failures, perseverance
@@ -70,7 +70,7 @@ class Executor:
         self._batches = Batches(system, tools, actors, self._crowded)
         self._rooms = Rooms()
         self._carriers: set[asyncio.Task[None]] = set()
-        self._claims = Batcher(self._claim_all, largest=MESSAGES_PER_CLAIM, crowded=self._crowded, pause=batches.PAUSE)
+        self._claims = Lines(self._claim_all, largest=MESSAGES_PER_CLAIM, crowded=self._crowded, pause=batches.PAUSE)
         self._claiming: set[int] = set()
         """Tasks from before their claim until they are held."""
         self._nudge = nudge
@@ -79,7 +79,7 @@ class Executor:
         """One message, `ahead` of others or not. Ends when each of its tasks is recorded, given back, or was not to be
         had.
         """
-        tasks = await self._claim(task_ids)
+        tasks = await self._claim(task_ids, ahead=ahead)
         if ahead:
             tasks = [msgspec.structs.replace(task, ahead=True) for task in tasks]
         await asyncio.gather(*(self._hold(task) for task in tasks))
@@ -118,13 +118,13 @@ class Executor:
         """Claims nothing. Raises what would keep a claim from succeeding."""
         await claims.claim(self._system, [], actors=self._actors, owner=self.owner, lease=self.lease)
 
-    async def _claim(self, task_ids: Sequence[int]) -> list[Task]:
+    async def _claim(self, task_ids: Sequence[int], *, ahead: bool = False) -> list[Task]:
         if self.stopping:
             return []
         wanted = [task for task in task_ids if task not in self._claiming and not self.holdings.holds(task)]
         self._claiming.update(wanted)
         try:
-            tasks = await perseverance.until_done(lambda: self._claim_now(wanted))
+            tasks = await perseverance.until_done(lambda: self._claim_now(wanted, ahead=ahead))
             failpoints.hit("worker.after_claim")
         except BaseException:
             self._claiming.difference_update(wanted)
@@ -136,14 +136,14 @@ class Executor:
             self._nudge()
         return tasks
 
-    async def _claim_now(self, task_ids: Sequence[int]) -> list[Task]:
+    async def _claim_now(self, task_ids: Sequence[int], *, ahead: bool) -> list[Task]:
         """Made again after it was committed unheard of, a claim has what it had. That is why a task must not be claimed
         while it is held, or another claim of this process is on its way. Who has waited until the process stops claims
         nothing more.
         """
         if self.stopping:
             return []
-        return await self._claims(task_ids)
+        return await self._claims(task_ids, ahead=ahead)
 
     async def _claim_all(self, messages: Sequence[Sequence[int]]) -> list[list[Task]]:
         """Those of several messages in one statement."""

@@ -17,6 +17,7 @@ from runtime import database, failpoints
 from tests.integration.conftest import OrganizationFactory
 from tests.integration.workers.conftest import Spine
 from tests.integration.workers.relays import until
+from workers import batches, execution
 from workers.actor import ACTORS
 from workers.batches import Batches
 from workers.execution import Executor
@@ -59,6 +60,24 @@ async def test_a_message_that_goes_ahead_has_its_images_drawn_before_those_that_
     order = [row[0] for row in await spine.rows(ended, actor=RENDER)]
     assert sorted(order) == sorted(generations)
     assert order.index(generations[-1]) <= 2, "those that a child had begun already come first"
+
+
+async def test_a_message_that_goes_ahead_waits_for_nobodys_company(spine: Spine, monkeypatch) -> None:
+    monkeypatch.setattr(batches, "PAUSE", 3600)
+    monkeypatch.setattr(execution, "CROWD", 3)
+    executor = spine.new_executor()
+    generations = [await spine.accept(input={"label": str(number)}) for number in range(4)]
+    ids = await spine.dispatch(RENDER)
+    crowd = asyncio.create_task(executor.run(ids[:-1]))
+
+    async def crowded() -> bool:
+        return len(executor.holdings) == len(ids) - 1
+
+    await until(crowded)
+    await executor.run(ids[-1:], ahead=True)
+    assert [await spine.status(generation) for generation in generations].count("succeeded") == 1
+    await executor.give_back()
+    await crowd
 
 
 async def test_a_message_for_tasks_that_are_gone_does_nothing(spine: Spine) -> None:

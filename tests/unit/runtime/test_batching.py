@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from runtime.batching import Batcher
+from runtime.batching import Batcher, Lines
 
 
 class Doubling:
@@ -114,3 +114,21 @@ async def test_who_was_cancelled_does_not_disturb_the_others() -> None:
     assert await stays == 4
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_who_goes_ahead_waits_neither_for_company_nor_for_the_call_of_the_others() -> None:
+    run, crowd = Doubling(), [False]
+    lines = Lines(run, largest=8, crowded=lambda: crowd[0], pause=3600)
+    run.gate.clear()
+    first = asyncio.create_task(lines(1, ahead=False))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert run.batches == [[1]]
+    run.gate.set()
+    assert await lines(2, ahead=True) == 4
+    crowd[0] = True
+    waiting = asyncio.create_task(lines(3, ahead=False))
+    assert await asyncio.gather(lines(4, ahead=True), lines(5, ahead=True)) == [8, 10]
+    assert await first == 2
+    assert run.batches == [[1], [2], [4, 5]]
+    waiting.cancel()
