@@ -58,7 +58,7 @@ class Listener:
     def __init__(self, settings: Settings) -> None:
         self.calls: list[float] = []
         self.broker = build_broker(settings, [EventLoop()])
-        dramatiq.actor(self._note, broker=self.broker, queue_name=QUEUE, actor_name="note")
+        dramatiq.actor(broker=self.broker, queue_name=QUEUE, actor_name="note")(self._note)
         self._worker = serving.start(self.broker, "io", THREADS)
 
     async def _note(self, _ids: list[int]) -> None:

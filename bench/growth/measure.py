@@ -21,16 +21,20 @@ from domain.tasks import claims
 from domain.tasks.outcomes import Done
 from domain.webhooks import history
 from migrations import roles
+from queue_config import queues
+from queue_config.stub_broker import StubBroker
 from runtime import database as connections
 from runtime import ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from storage.addresses import ObjectUrls
 from workers import relay
+from workers.carrying_on import WebhooksOfImages
 
 Result = TypeVar("Result")
 
 WANTED: Final = acceptance.check(Request(template="badge", input={"label": "A1"}))
+SETTINGS: Final = Settings()
 LEASE: Final = timedelta(seconds=60)
 URLS: Final = ObjectUrls(base="http://localhost/assets", secrets=("no-secret",), ttl=LEASE)
 
@@ -44,7 +48,8 @@ class Side:
         self._database = Database(filled.urls[roles.APP], size=1, name="atelier-bench")
         self._system = SystemDatabase(filled.urls[roles.SYSTEM], size=1, name="atelier-bench", flush=False)
         self._relay = connection
-        self._step = relay.arguments(Settings())
+        self._step = relay.arguments(SETTINGS)
+        self._onward = WebhooksOfImages(StubBroker(queues.QUEUES))
 
     async def close(self) -> None:
         await self._database.close()
@@ -59,9 +64,9 @@ class Side:
         ready = [task for sending in relay.read_step(row).messages for task in sending.tasks]
         claim = claims.claim(self._system, ready, actors=[lifecycle.RENDER], owner="bench", lease=LEASE)
         tasks = await self._timed("claim", claim)
-        plans = await self._timed("start", batches.start(self._system, tasks))
+        plans = await self._timed("start", batches.start(self._system, tasks, settings=SETTINGS))
         ended = [(task, plan, Done(result=_image())) for task, plan in zip(tasks, plans, strict=True) if plan]
-        await self._timed("record", batches.record(self._system, ended))
+        await self._timed("record", batches.record(self._system, ended, carry_on=self._onward))
         await self._relay.fetchrow(relay.STEP, *self._step)
         await self._look(organization)
 

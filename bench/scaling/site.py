@@ -138,7 +138,10 @@ async def _place(folder: Path, name: str, program: Path) -> Place:
 def _on_hosts(settings: Settings, hosts: Sequence[Host], folder: Path) -> list[Process]:
     made = []
     for number, host in enumerate(hosts):
-        commands = {"images": ("worker", "--group", "images"), "io": ("worker", "--group", "io")}
+        commands: dict[str, tuple[str, ...]] = {
+            "images": ("worker", "--group", "images"),
+            "io": ("worker", "--group", "io"),
+        }
         if number < RELAYS:
             commands = {"relay": ("relay",)} | commands
         for name, command in commands.items():

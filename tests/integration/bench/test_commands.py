@@ -49,6 +49,17 @@ def test_growth_fails_when_a_step_misses_its_goal(
     assert json.loads(written.read_text()).keys() == {"machine", "load", "measured"}
 
 
+def test_growth_takes_each_step_in_two_databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever such short turns say of their goals."""
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    given = ["growth", "--rows", "200", "--few", "100", "--turns", "3", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", given)
+    assert growth.main() in {0, 1}
+    [written] = tmp_path.glob("growth-*.json")
+    steps = json.loads(written.read_text())["measured"]["steps"]
+    assert {"accept", "relay step", "claim", "start", "record"} < steps.keys()
+
+
 def test_peers_are_looked_for_only_where_they_are_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "driver.py").touch()
