@@ -63,7 +63,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "child.before_call": "in a child process: the call is read, nothing is done",
     "child.before_answer": "in a child process: the work is done, not answered",
     "storage.before_place": "the bytes are on the disk, under no key",
-    "storage.mid_place": "an object's record lies under its key, its bytes do not",
+    "storage.mid_place": "an object has its name, which is not on the disk yet",
     "webhook.after_body": "a delivery's body is kept, nothing is sent",
     "webhook.before_send": "signed, not sent",
     "webhook.after_2xx": "the receiver has it, nothing says so",

@@ -1,10 +1,11 @@
 """Objects as plain files: the key is the path, so that `ls`, `cp -r`, `rsync` and `sha256sum` work on them.
 
-Beside `name` lies its record, `.name.json`: content type, size, SHA-256, time. A file of its own, because a copy or an
+What the name does not say lies beside it in a record (`storage/records.py`): a file of its own, because a copy or an
 archive of the folder keeps it, where extended attributes are dropped by `cp -r`, `zip`, most network shares and
-back-ups. An object is there when both are: the record is renamed in first, the content second, under a lock on the
-folder that the kernel drops with the process. So a crash leaves at most a record without content (the next put
-replaces it) or a file in `.tmp` (no key begins with a dot; `check` clears the old ones away).
+back-ups. An object that has no record is there when its content is, any other when both are: the record is renamed in
+first, the content second, under a lock on the folder that the kernel drops with the process. So a crash leaves at most
+a record without content (the next put replaces it) or a file in `.tmp` (no key begins with a dot; `check` clears the
+old ones away).
 
 Paths are walked from the root, segment by segment, on descriptors with O_NOFOLLOW: no key and no link inside the
 folder leads out of it. The folder must be on a local file system: locks on folders don't travel over NFS.
@@ -16,7 +17,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 
 from runtime import clock, failpoints
+from storage import records
 from storage.base import StoredObject
 from storage.errors import (
     ChecksumMismatchError,
@@ -41,8 +42,7 @@ from storage.errors import (
 LEFTOVERS_AFTER: Final = timedelta(hours=1)
 """So long may a temporary file be left alone before it counts as left by a process that died."""
 
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = _FILE | os.O_DIRECTORY
+_FOLDER = records.READ_ONLY | os.O_DIRECTORY
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.ELOOP}
 _NOT_LINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
@@ -81,20 +81,28 @@ class ObjectFolder:
 
     def _place(self, key: str, content: str, made: StoredObject) -> StoredObject:
         *segments, name = key.split("/")
-        with self._folder_to_write(segments) as folder, self._temporary() as record:
-            _write_synced(record, msgspec.json.encode(made))
+        with self._folder_to_write(segments) as folder:
             with _locked(folder, fcntl.LOCK_EX):
-                present = _intact(folder, name)
+                present = records.intact(folder, name, made)
                 if present is None:
                     failpoints.hit("storage.before_place")
-                    os.replace(record, _record_name(name), dst_dir_fd=folder)
-                    failpoints.hit("storage.mid_place")
+                    self._place_record(folder, name, made)
                     os.replace(content, name, dst_dir_fd=folder)
+                    failpoints.hit("storage.mid_place")
                 os.utime(name, dir_fd=folder)  # when it was put last
             os.fsync(folder)
         if present is not None and present.sha256 != made.sha256:
             raise ObjectExistsError(key)
         return present or made
+
+    def _place_record(self, folder: int, name: str, made: StoredObject) -> None:
+        """Where the name does not say the same."""
+        if records.said_by(name) == (made.sha256, made.content_type):
+            _unlink(folder, records.file_name(name))  # of damaged content
+            return
+        with self._temporary() as record:
+            _write_synced(record, msgspec.json.encode(made))
+            os.replace(record, records.file_name(name), dst_dir_fd=folder)
 
     def get(self, key: str) -> bytes:
         record, file = self.open(key, 0)
@@ -106,7 +114,7 @@ class ObjectFolder:
 
     def open(self, key: str, start: int) -> tuple[StoredObject, FileIO]:
         with self._object(key) as (folder, name, record):
-            file = FileIO(os.open(name, _FILE, dir_fd=folder))
+            file = FileIO(os.open(name, records.READ_ONLY, dir_fd=folder))
             file.seek(start)
             return record, file
 
@@ -123,7 +131,7 @@ class ObjectFolder:
                     if put_at is not None and unless_put_since is not None and put_at > unless_put_since.timestamp():
                         return False
                     _unlink(folder, name)
-                    _unlink(folder, _record_name(name))
+                    _unlink(folder, records.file_name(name))
                     os.fsync(folder)
                     return put_at is not None
             except _NoFolderError:
@@ -139,7 +147,8 @@ class ObjectFolder:
         return sorted(
             f"{folder_key}{name}{'/' if is_folder else ''}"
             for name, is_folder in kinds.items()
-            if not name.startswith(".") and (is_folder or _record_name(name) in kinds)
+            if not name.startswith(".")
+            and (is_folder or records.said_by(name) is not None or records.file_name(name) in kinds)
         )
 
     def check(self) -> None:
@@ -176,7 +185,7 @@ class ObjectFolder:
         with _translated():
             try:
                 with self._folder(segments) as folder, _locked(folder, fcntl.LOCK_SH):
-                    record = _record(folder, name)
+                    record = records.find(folder, name)
                     if record is None:
                         raise ObjectNotFoundError(key)
                     yield folder, name, msgspec.structs.replace(record, key=key, created=False)
@@ -255,42 +264,12 @@ def _enter(parent: int, segment: str) -> int:
         os.close(parent)
 
 
-def _record_name(name: str) -> str:
-    return f".{name}.json"
-
-
-def _record(folder: int, name: str) -> StoredObject | None:
-    """None when the object isn't there; raises ObjectDamagedError when its content can't be what was put."""
-    try:
-        content = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        with FileIO(os.open(_record_name(name), _FILE, dir_fd=folder)) as file:
-            record = msgspec.json.decode(file.readall(), type=StoredObject)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise ObjectDamagedError(name) from error
-    if not stat.S_ISREG(content.st_mode):
-        return None
-    if content.st_size != record.size:
-        raise ObjectDamagedError(name)
-    return record
-
-
 def _put_at(folder: int, name: str) -> float | None:
     """Seconds since 1970; None when there is no such object."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
     except FileNotFoundError:
         return None
-
-
-def _intact(folder: int, name: str) -> StoredObject | None:
-    """As `_record`, for a put: a damaged object counts as missing, so that the put replaces it."""
-    try:
-        record = _record(folder, name)
-    except ObjectDamagedError:
-        return None
-    return record and msgspec.structs.replace(record, created=False)
 
 
 def read(file: FileIO, size: int) -> bytes:
@@ -314,7 +293,7 @@ def _link_or_copy(source: Path, target: str) -> None:
 
 
 def _sync_and_hash(path: str) -> tuple[int, str]:
-    with FileIO(os.open(path, _FILE)) as file:
+    with FileIO(os.open(path, records.READ_ONLY)) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size, sha256

@@ -8,21 +8,23 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from storage import keys
 from storage.errors import (
     InvalidKeyError,
     ObjectDamagedError,
+    ObjectExistsError,
     ObjectNotFoundError,
     StorageFullError,
     StorageUnavailableError,
 )
 from storage.local import LocalStore
 
-TEXT = "text/plain"
+TEXT, PNG = "text/plain", "image/png"
 KEY = "o/one/a.txt"
 
 
@@ -48,6 +50,71 @@ async def test_the_key_is_the_path_of_a_plain_file(store: LocalStore, root: Path
     await store.put(KEY, b"plain", content_type=TEXT)
     assert (root / KEY).read_bytes() == b"plain"
     assert files_in(root) == ["o/one/.a.txt.json", "o/one/a.txt"]
+
+
+async def test_content_whose_name_says_all_is_one_file(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    key = keys.content_key("org", digest, "png")
+    made = await store.put(key, b"pixels", content_type=PNG)
+    source = tmp_path / "same"
+    source.write_bytes(b"pixels")
+    again = await store.put_file(key, source, content_type=PNG, sha256=digest)
+    found = await store.stat(key)
+    assert files_in(root) == [key]
+    assert (made.created, again.created, again.key) == (True, False, key)
+    assert (found.key, found.size, found.content_type, found.sha256) == (key, 6, PNG, digest)
+    assert await keys_of(store) == [key]
+    assert await store.delete(key)
+    assert files_in(root) == []
+
+
+@pytest.mark.parametrize(("content_type", "extension"), [("image/x-other", "png"), ("text/plain", "txt")])
+async def test_what_a_name_does_not_say_is_kept_beside_it(
+    store: LocalStore, root: Path, content_type: str, extension: str
+) -> None:
+    key = keys.content_key("org", hashlib.sha256(b"pixels").hexdigest(), extension)
+    await store.put(key, b"pixels", content_type=content_type)
+    assert len(files_in(root)) == 2
+    assert (await store.stat(key)).content_type == content_type
+
+
+async def test_a_name_that_says_something_else_than_its_content_is_not_believed(store: LocalStore) -> None:
+    key = keys.content_key("org", hashlib.sha256(b"pixels").hexdigest(), "png")
+    await store.put(key, b"other", content_type=PNG)
+    assert await store.get(key) == b"other"
+    with pytest.raises(ObjectExistsError):
+        await store.put(key, b"pixels", content_type=PNG)
+
+
+async def test_content_put_with_a_record_when_names_did_not_count_is_read(store: LocalStore, root: Path) -> None:
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    key = keys.content_key("org", digest, "png")
+    before = datetime(2026, 1, 2, tzinfo=UTC)
+    (root / "o/org").mkdir(parents=True)
+    (root / key).write_bytes(b"pixels")
+    record = {"key": key, "size": 6, "content_type": PNG, "sha256": digest, "modified": before.isoformat()}
+    (root / f"o/org/.{digest}.png.json").write_text(json.dumps(record))
+    assert (await store.stat(key)).modified == before
+    assert not (await store.put(key, b"pixels", content_type=PNG)).created
+    assert await store.delete(key)
+    assert files_in(root) == []
+
+
+@pytest.mark.parametrize("record", [None, '{"key": "o/org'])
+async def test_damage_under_a_name_that_says_all_is_found_and_repaired(
+    store: LocalStore, root: Path, record: str | None
+) -> None:
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    key = keys.content_key("org", digest, "png")
+    await store.put(key, b"pixels", content_type=PNG)
+    (root / key).write_bytes(b"pix")
+    if record is not None:
+        (root / f"o/org/.{digest}.png.json").write_text(record)
+    with pytest.raises(ObjectDamagedError):
+        await store.get(key)
+    assert (await store.put(key, b"pixels", content_type=PNG)).created
+    assert await store.get(key) == b"pixels"
+    assert files_in(root) == [key]
 
 
 async def test_the_folder_is_its_owners_alone(store: LocalStore, root: Path) -> None:
