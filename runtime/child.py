@@ -1,6 +1,7 @@
 """The inside of a child process: takes its limits upon itself, loads one program, then answers calls one by one.
 
-Started as `COMMAND` says. A program is a module with `start(init: bytes) -> Callable[[bytes], bytes]`.
+Started by `command("main")`, or forked from what `command("fork_children", …)` has started. A program is a module with
+`start(init: bytes) -> Callable[[bytes], bytes]`.
 Frames go both ways over a socket pair: four bytes of length, big-endian, then the body. The first is an `Orders`, each
 further one a call. An answer begins with one byte: `ANSWER`, `LAST_ANSWER`, `FAULT` or `NO_MEMORY`.
 """
@@ -12,6 +13,7 @@ import math
 import os
 import resource
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,15 +22,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from runtime import failpoints
+from runtime import failpoints, forkserver
 
 ANSWER, LAST_ANSWER, FAULT, NO_MEMORY = b"\0", b"\1", b"\2", b"\3"
 
-COMMAND = (
-    *(sys.executable, "-I", "-c"),
-    "import sys; sys.path.insert(0, sys.argv[1]); from runtime.child import main; main()",
-    str(Path(__file__).resolve().parents[1]),
-)
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
@@ -64,6 +61,12 @@ class Confinement(msgspec.Struct, frozen=True):
     dies_with_parent: bool = False
     memory_limit: bool = False
     cpu_limit: bool = False
+
+
+def command(entry: str, *arguments: str) -> tuple[str, ...]:
+    """Of an interpreter that finds nothing but what is installed, and us."""
+    start = f"import sys; sys.path.insert(0, sys.argv[1]); from runtime.child import {entry}; {entry}()"
+    return (sys.executable, "-I", "-c", start, str(Path(__file__).resolve().parents[1]), *arguments)
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
@@ -162,6 +165,24 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(2, 1)
     os.close(nothing)
     return os.fdopen(calls, "rb"), os.fdopen(answers, "wb", buffering=0)
+
+
+def fork_children() -> None:
+    """Imports a program and becomes each child that is ordered (`offspring.py`); takes its parent's pid."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    orders = socket.socket(fileno=os.dup(0))
+    _, _, program, parent = sys.argv
+    _die_with(int(parent))
+    importlib.import_module(program)
+    forkserver.settle()
+    orders.send(b"\0")
+    channel, errors, calls = forkserver.serve(orders)
+    os.chdir(forkserver.take_order(socket.socket(fileno=channel))["folder"])
+    for descriptor, stream in ((calls, 0), (calls, 1), (errors, 2)):
+        os.dup2(descriptor, stream)
+    os.close(calls)
+    os.close(errors)
+    main()
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 A pool keeps `size` children, each of which has loaded one program (see `runtime/child.py`) and answers one call at a
 time. A child has an empty environment, its own scratch folder as working directory, limits on memory, CPU and file
-size, no network where the kernel allows that, and dies with its parent. One that dies, overruns or whose caller is
+size, no network where the kernel allows that, and dies with its parent. Those of one pool may be `related`: forked from
+one process that has imported the program. One that dies, overruns or whose caller is
 cancelled is killed and replaced at once; one that has answered `recycle_after` calls is replaced when its successor
 is warm, so that no call waits for that.
 """
@@ -25,7 +26,8 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from runtime import child, clock, failpoints
+from runtime import child, clock, failpoints, forkserver
+from runtime.offspring import Offspring, Origin
 
 _PREFIX, _ERRORS = "child-", "stderr"
 
@@ -62,7 +64,7 @@ class _Child:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: subprocess.Popen[bytes] | Offspring,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         folder: Path,
         limits: Limits,
@@ -76,20 +78,13 @@ class _Child:
         self._limits = limits
 
     @classmethod
-    async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits) -> "_Child":
+    async def start(cls, program: str, init: bytes, scratch: Path, limits: Limits, origin: Origin | None) -> "_Child":
         folder, errors = _prepare(scratch)  # not in a thread: cancelled there, both would be left behind
         ours, theirs = socket.socketpair()
         try:
             streams = await asyncio.open_unix_connection(sock=ours)
-            # from this thread, by a vfork: the kernel ties "dies with its parent" to the thread that forked
-            process = subprocess.Popen(  # noqa: ASYNC220
-                child.COMMAND,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=errors,
-                cwd=folder,
-                env={},
-            )
+            forked = await origin.fork(folder, errors.fileno(), theirs.fileno()) if origin else None
+            process = forked or _spawned(folder, errors, theirs)
         except BaseException:
             ours.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -222,11 +217,20 @@ class ChildPool:
     """`program` is the name of a module with `start(init)`. Belongs to the event loop that first uses it."""
 
     def __init__(
-        self, program: str, *, size: int, scratch: Path, init: bytes = b"", limits: Limits | None = None
+        self,
+        program: str,
+        *,
+        size: int,
+        scratch: Path,
+        init: bytes = b"",
+        limits: Limits | None = None,
+        related: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self._scratch = scratch.absolute()
-        self._slots = [_Slot(partial(_Child.start, program, init, self._scratch, self.limits)) for _ in range(size)]
+        self._origin = Origin(program) if related and forkserver.possible() else None
+        start = partial(_Child.start, program, init, self._scratch, self.limits, self._origin)
+        self._slots = [_Slot(start) for _ in range(size)]
         self._free = deque(self._slots)
         self._waiting: deque[asyncio.Future[_Slot]] = deque()
         self._ahead: deque[asyncio.Future[_Slot]] = deque()
@@ -292,6 +296,8 @@ class ChildPool:
 
     async def close(self) -> None:
         await asyncio.gather(*(slot.close() for slot in self._slots))
+        if self._origin:
+            await asyncio.to_thread(self._origin.close)
 
 
 async def _end(task: asyncio.Task[_Child]) -> None:
@@ -320,6 +326,13 @@ def _orders(program: str, init: bytes, limits: Limits) -> bytes:
     )
 
 
+def _spawned(folder: Path, errors: BinaryIO, calls: socket.socket) -> subprocess.Popen[bytes]:
+    """From this thread, by a vfork: the kernel ties "dies with its parent" to the thread that forked."""
+    return subprocess.Popen(
+        child.command("main"), stdin=calls.fileno(), stdout=calls.fileno(), stderr=errors, cwd=folder, env={}
+    )
+
+
 def _prepare(scratch: Path) -> tuple[Path, BinaryIO]:
     """A folder for one child, and the file that it inherits as stderr, locked for as long as the child lives."""
     scratch.mkdir(parents=True, exist_ok=True)
@@ -340,12 +353,12 @@ def _sweep(scratch: Path) -> None:
                     shutil.rmtree(folder)
 
 
-def _clean_up(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _clean_up(process: subprocess.Popen[bytes] | Offspring, folder: Path) -> None:
     process.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_words(process: subprocess.Popen[bytes], errors: Path, most: int = 2000) -> tuple[int, str]:
+def _last_words(process: subprocess.Popen[bytes] | Offspring, errors: Path, most: int = 2000) -> tuple[int, str]:
     """The exit status, and the end of what was written to stderr."""
     try:
         process.wait(timeout=1)

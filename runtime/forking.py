@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+Child = TypeVar("Child")
 
 NAME: Final = "forkserver"
 """Of the process at the other end, in the supervisor that keeps it alive."""
@@ -49,9 +51,23 @@ class ForkServer:
         self._ours.close()
         self.theirs.close()
 
+    async def ready(self, seconds: float) -> None:
+        """Waits until it says so. Raises OSError when it does not, or ends."""
+        self._ours.setblocking(False)
+        async with asyncio.timeout(seconds):
+            if not await asyncio.get_running_loop().sock_recv(self._ours, 1):
+                raise ConnectionError("the fork server has ended")
+        self._ours.settimeout(PATIENCE)
+
     def fork(self, order: Mapping[str, object], log: int, sockets: Sequence[int]) -> Forked:
-        """Raises OSError when none comes. The event loop stands still meanwhile: nothing can come between the fork and
-        the care for what was forked.
+        """Raises OSError when none comes."""
+        return self.order(order, log, sockets, Forked)
+
+    def order(
+        self, order: Mapping[str, object], log: int, sockets: Sequence[int], born: Callable[[int], Child]
+    ) -> Child:
+        """`born` makes of its number what cares for it. Raises OSError when none comes. The event loop stands still
+        meanwhile: nothing can come between the fork and the care for what was forked.
         """
         channel, its = socket.socketpair()
         with channel:
@@ -61,6 +77,6 @@ class ForkServer:
             pid = channel.recv(32)
             if not pid:
                 raise ConnectionError("the fork server has ended")
-            forked = Forked(int(pid))
+            forked = born(int(pid))
             channel.sendall(json.dumps(order).encode())
         return forked

@@ -50,10 +50,22 @@ def fork_sibling() -> int:
     return pid
 
 
+def settle() -> None:
+    """Before the first fork."""
+    gc.collect()
+    gc.freeze()  # a collection writes into what it looks at, which ends the sharing
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        sys.exit("something that was imported has started a thread, so this process cannot be forked")
+
+
 def serve(orders: socket.socket) -> list[int]:
-    """For ever in this process; returns in each that was forked, with the descriptors that were sent for it."""
+    """To the end of this process, which comes when nobody is left who could order; returns in each that was forked,
+    with the descriptors that were sent for it.
+    """
     while True:
-        _, descriptors, _, _ = socket.recv_fds(orders, 1, MOST_DESCRIPTORS)
+        order, descriptors, _, _ = socket.recv_fds(orders, 1, MOST_DESCRIPTORS)
+        if not order:
+            sys.exit()
         if fork_sibling() == 0:
             orders.close()
             return descriptors
@@ -62,10 +74,7 @@ def serve(orders: socket.socket) -> list[int]:
 
 
 def take_order(channel: socket.socket) -> dict[str, Any]:
-    """Says which process this is, which has a session of its own by then, and hears what it is to become. Ends here
-    when nobody wants it any more.
-    """
-    os.setsid()
+    """Says which process this is, and hears what it is to become. Ends here when nobody wants it any more."""
     try:
         with channel, channel.makefile("rb") as answer:
             channel.sendall(str(os.getpid()).encode())
@@ -105,12 +114,10 @@ def main() -> None:
     (orders,) = activation.listening_sockets()
     for module in sys.argv[1:]:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # a collection writes into what it looks at, which ends the sharing
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
-        sys.exit("something that was imported has started a thread, so this process cannot be forked")
+    settle()
     activation.announce_ready()
     channel, log, *sockets = serve(orders)
+    os.setsid()
     become(take_order(socket.socket(fileno=channel)), log, sockets)
 
 

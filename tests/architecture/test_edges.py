@@ -36,6 +36,7 @@ NETWORK = {
     "runtime/activation.py": "takes over listening sockets and says that it is ready",
     "runtime/processes.py": "binds the sockets that it hands over",
     "runtime/forking.py": "speaks to the fork server",
+    "runtime/child.py": "is told what to do by its parent",
     "runtime/forkserver.py": "is spoken to by the supervisor",
     "cli/installation.py": "finds free ports and binds them",
     "cli/demo.py": "is a customer of the API",

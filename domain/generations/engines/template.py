@@ -53,7 +53,8 @@ class RenderCrashedError(Exception):
 def open_pool(*, size: int, scratch: Path, packs: Path | None = None, limits: Limits | None = None) -> ChildPool:
     """Children that have the fonts loaded; `scratch` is wiped of what they leave there, `packs` has more fonts."""
     setup = rendering.Setup(catalogue.BUILTIN, packs.absolute() if packs else None)
-    return ChildPool(_PROGRAM, size=size, scratch=scratch, init=rendering.encode(setup), limits=limits)
+    init = rendering.encode(setup)
+    return ChildPool(_PROGRAM, size=size, scratch=scratch, init=init, limits=limits, related=size > 1)
 
 
 def canvas(template: str, output: Output) -> Canvas:

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
+from runtime import forkserver
 from runtime.children import ChildDiedError, ChildPool, Limits
 from tests.integration.runtime.waiting import eventually, is_alive
 
@@ -20,12 +22,19 @@ PROGRAM = "tests.integration.runtime.child_program"
 Open = Callable[..., ChildPool]
 
 
-@pytest.fixture
-async def open_pool(tmp_path: Path) -> AsyncIterator[Open]:
+@pytest.fixture(params=[False, True], ids=["by themselves", "related"])
+async def open_pool(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
         def opened(size: int = 1, init: bytes = b"", **limits: float) -> ChildPool:
-            pool = ChildPool(PROGRAM, size=size, scratch=tmp_path / "scratch", init=init, limits=Limits(**limits))
+            pool = ChildPool(
+                PROGRAM,
+                size=size,
+                scratch=tmp_path / "scratch",
+                init=init,
+                limits=Limits(**limits),
+                related=request.param,
+            )
             stack.push_async_callback(pool.close)
             return pool
 
@@ -260,14 +269,67 @@ async def test_closing_leaves_no_process_and_no_file(open_pool, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-async def test_children_die_with_a_killed_parent(tmp_path):
+@pytest.fixture
+async def related(tmp_path: Path) -> AsyncIterator[ChildPool]:
+    if not forkserver.possible():
+        pytest.skip("needs Linux on a machine whose clone(2) is known")
+    pool = ChildPool(PROGRAM, size=2, scratch=tmp_path / "scratch", related=True)
+    await pool.warm()
+    yield pool
+    await pool.close()
+
+
+def origin_of(pool: ChildPool, *children: int) -> int:
+    """The one other child of ours that runs `fork_children` itself."""
+    (origin,) = {each.pid for each in psutil.Process().children() if "fork_children" in str(each.cmdline())} - {
+        *children
+    }
+    return int(origin)
+
+
+async def pids_of(pool: ChildPool) -> list[int]:
+    return [int(pid) for pid in await asyncio.gather(*(pool.call(b"time.sleep(0.2) or os.getpid()") for _ in range(2)))]
+
+
+async def test_related_children_are_forked_from_one_process_and_are_ours(related):
+    children = await pids_of(related)
+    origin = origin_of(related, *children)
+    assert await related.call(b"os.getppid()") == str(os.getpid()).encode()
+    assert {psutil.Process(pid).cmdline()[-2:][0] for pid in (*children, origin)} == {PROGRAM}
+    await related.close()
+    assert not any(is_alive(pid) for pid in (*children, origin))
+
+
+async def test_related_children_live_on_without_their_origin_and_the_next_has_another(related):
+    children = await pids_of(related)
+    origin = origin_of(related, *children)
+    os.kill(origin, signal.SIGKILL)
+    assert set(await pids_of(related)) == set(children)
+    assert (await died(related.call(b"die()"))).reason == "killed"
+    fresh = await pids_of(related)
+    assert len({*fresh, *children}) == 3
+    assert origin_of(related, *fresh) != origin
+
+
+async def test_a_frozen_origin_keeps_nobody_from_a_child(related):
+    origin = origin_of(related, *await pids_of(related))
+    os.kill(origin, signal.SIGSTOP)
+    assert (await died(related.call(b"die()"))).reason == "killed"
+    assert await related.call(b"2 + 2") == b"4"
+    await eventually(lambda: not is_alive(origin))
+
+
+@pytest.mark.parametrize("related", ["", "related"], ids=["by themselves", "related"])
+async def test_children_die_with_a_killed_parent(tmp_path, related):
     owner = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.runtime.pool_owner", str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.integration.runtime.pool_owner", str(tmp_path), related],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     pids = [int(pid) for pid in (await asyncio.to_thread(owner.stdout.readline)).split()]
     owner.kill()
     owner.communicate()
-    assert len(pids) == 2
+    assert len(pids) == (3 if related else 2)
     await eventually(lambda: not any(is_alive(pid) for pid in pids))
 
 
