@@ -5,7 +5,7 @@ unclaimed and sends them again.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import dramatiq
@@ -50,6 +50,9 @@ class Reader(Protocol):
         queue waits no longer than that and tries again at the next call. Used by one thread only.
         """
 
+    def pop_ahead(self) -> Taken | None:
+        """As `pop`, of those that go ahead alone, and with less patience: meanwhile others may be welcome too."""
+
     def settle(self, taken: Taken) -> None:
         """The message has been dealt with, whatever came of it; from any thread."""
 
@@ -64,6 +67,8 @@ class MessageBroker(dramatiq.Broker):
 
     one_by_one = True
     """A reader has no message before it is asked for one. Else it must hold few, for nobody else gets those."""
+    passing = False
+    """A message that goes ahead can be taken past all that wait."""
 
     def __init__(self, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
         super().__init__(middleware=list(middleware))
@@ -127,7 +132,10 @@ class MessageBroker(dramatiq.Broker):
         if queue is None or not queue.hold:
             return Slots(most, most)
         least = max(1, most // GROWTH)
-        return Slots(least, most, queue.hold) if self.one_by_one else Slots(least, least)
+        if not self.one_by_one:
+            return Slots(least, least)
+        beyond = min(least, most - least) if self.passing else 0
+        return Slots(least, most - beyond, queue.hold, beyond=beyond)
 
     def flush_all(self) -> None:
         for queue_name in self.queues:
@@ -151,15 +159,16 @@ class QueueConsumer(Consumer):
         self._timeout = timeout
 
     def __next__(self) -> HeldMessage | None:
-        if not self._slots.acquire(self._timeout):
+        slot = self._slots.acquire(self._timeout)
+        if slot is None:
             return None
-        message = self._read()
+        message = self._read(self._reader.pop if slot == "any" else self._reader.pop_ahead)
         if message is None:
             self._slots.release()
         return message
 
-    def _read(self) -> HeldMessage | None:
-        taken = self._reader.pop()
+    def _read(self, pop: Callable[[], Taken | None]) -> HeldMessage | None:
+        taken = pop()
         if taken is None:
             return None
         self._counted.inc()

@@ -89,6 +89,10 @@ class RabbitmqReader:
         except queue.Empty:
             return None
 
+    def pop_ahead(self) -> Taken | None:
+        """There is no such line here."""
+        return None
+
     def settle(self, taken: Taken) -> None:
         self._link.soon(taken.receipt.ack)
 

@@ -26,6 +26,10 @@ CONNECT_TIMEOUT = 0.4
 ANSWER_TIMEOUT = 0.5
 RECONNECT_WAIT = 0.25
 KEY_PREFIX = "atelier:queue:"
+GLANCE = 0.02
+"""Seconds for which a reader that holds all it may waits for a message that goes ahead, before it looks whether it may
+take others again: short for who has a fifth of a second of work at hand, and no poll, for it is woken at once.
+"""
 LONGEST = 10_000
 """Messages that a queue holds at most, the newest. While nobody takes them, the ledger sends each task's anew every few
 seconds; any one may be lost without harm.
@@ -40,6 +44,8 @@ def build(settings: Settings, middleware: Iterable[dramatiq.Middleware]) -> "Red
 
 class RedisBroker(MessageBroker):
     """Needs nothing newer than Redis 6.0. `url`: `redis://`, `rediss://` or `unix://`."""
+
+    passing = True
 
     def __init__(self, url: str, table: Iterable[Queue], middleware: Iterable[dramatiq.Middleware] = ()) -> None:
         self._url = url
@@ -97,8 +103,14 @@ class RedisReader:
         self._lost = False
 
     def pop(self) -> Taken | None:
+        return self._pop([_ahead(self._queue_name), _key(self._queue_name)], self._timeout)
+
+    def pop_ahead(self) -> Taken | None:
+        return self._pop([_ahead(self._queue_name)], min(self._timeout, GLANCE))
+
+    def _pop(self, keys: list[str], timeout: float) -> Taken | None:
         try:
-            answer: Any = self._client.blpop([_ahead(self._queue_name), _key(self._queue_name)], self._timeout)
+            answer: Any = self._client.blpop(keys, timeout)
         except (redis.RedisError, OSError) as error:
             self._rest(error)
             return None

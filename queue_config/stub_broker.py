@@ -58,6 +58,10 @@ class StubReader:
         data = self._broker.pop(self._queue_name, self._timeout)
         return Taken(data) if data is not None else None
 
+    def pop_ahead(self) -> Taken | None:
+        """There is no such line here."""
+        return None
+
     def settle(self, taken: Taken) -> None:
         """It left the list when it was taken."""
 

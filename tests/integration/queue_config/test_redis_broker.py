@@ -98,6 +98,32 @@ def test_messages_that_go_ahead_pass_all_that_wait_in_the_order_of_their_sending
     assert taken == ["tsk_3", "tsk_4", "tsk_1", "tsk_2"]
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_worker_that_holds_all_it_may_takes_what_goes_ahead_while_its_messages_are_quick(
+    server: RedisServer, quick: bool
+) -> None:
+    broker = build_broker(Settings(redis_url=Secret(server.url)))
+    for n in range(5):
+        send(broker, f"tsk_{n}")
+    consumer = broker.consume("images", prefetch=2 * GROWTH, timeout=50)
+    held = [next(consumer), next(consumer)]
+    if quick:
+        done = held.pop()
+        done.since = time.monotonic()  # however slow this machine is
+        consumer.ack(done)
+        held += [next(consumer), next(consumer)]
+    assert next(consumer) is None
+    broker.enqueue(dramatiq.Message(queue_name="images", actor_name="record", args=("me",), kwargs={}, options=AHEAD))
+    hurried = next(consumer)
+    assert (hurried is not None) == quick
+    if not quick:
+        consumer.ack(held.pop())
+        hurried = next(consumer)
+    assert hurried.args == ("me",)
+    consumer.close()
+    broker.close()
+
+
 def test_while_nobody_takes_messages_a_queue_keeps_the_newest_alone(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,16 @@ def test_while_some_slots_are_free_there_is_no_need_for_more() -> None:
     assert slots.size == 2
 
 
+def test_while_messages_are_quick_there_are_a_few_more_for_those_that_go_ahead() -> None:
+    slots = Slots(2, 8, seconds=0.1, beyond=2)
+    assert taken(slots) == 2
+    slots.release(held=0.01)
+    assert [slots.acquire(timeout=0) for _ in range(5)] == ["any", "any", "ahead", "ahead", None]
+    slots.release(held=5)
+    assert slots.size == 2
+    assert slots.acquire(timeout=0) is None
+
+
 def test_a_message_that_was_not_begun_says_nothing_of_how_long_they_take() -> None:
     slots = Slots(2, 8, seconds=0.1)
     taken(slots)
