@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from litestar import Litestar
 from litestar.datastructures import State
 
-from api import documentation, health, problems
+from api import documentation, health, openapi, problems
 from api.authentication import Authenticator
 from api.dependencies import PROVIDERS, Resources
 from api.edge import Edge
@@ -56,7 +56,7 @@ def create_app(resources: Resources) -> Litestar:
         request_max_body_size=LARGEST_BODY,
         state=State({"resources": resources}),
         lifespan=[noting_uses],
-        openapi_config=documentation.config(),
+        openapi_config=documentation.config(openapi.CUSTOMERS),
         logging_config=None,
     )
     edge = Edge(

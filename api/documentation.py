@@ -2,7 +2,7 @@
 
 import functools
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -38,33 +38,27 @@ _PAGE: Final = (
 )
 
 
-class _AtDocs(OpenAPIRenderPlugin):
-    """Litestar gives the description's pages a router of its own; these are what it shows there."""
+class _Document(OpenAPIRenderPlugin):
+    """Litestar gives the description a router of its own, whose page for what is not there is none of ours: so there
+    is nothing in it but the description.
+    """
 
-    def __init__(self, path: str, media_type: MediaType, content: Callable[[Litestar], bytes]) -> None:
-        super().__init__(path=path, media_type=media_type)
-        self._content = content
+    def __init__(self) -> None:
+        super().__init__(path=["/", "/openapi.json"], media_type=MediaType.JSON)
 
     def render(self, request: Any, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the base class's
-        return self._content(request.app)
+        return _document(request.app)
 
 
-def config() -> OpenAPIConfig:
-    made = openapi.config(openapi.CUSTOMERS)
-    made.render_plugins = [_AtDocs("/", MediaType.HTML, _pages), _AtDocs("/openapi.json", MediaType.JSON, _document)]
+def config(about: openapi.About) -> OpenAPIConfig:
+    made = openapi.config(about)
+    made.render_plugins = [_Document()]
     return made
 
 
-def config_for_operators() -> OpenAPIConfig:
-    """At `/operator/openapi.json`."""
-    made = openapi.config(openapi.OPERATORS)
-    made.render_plugins = [_AtDocs("/openapi.json", MediaType.JSON, _document)]
-    return made
-
-
-@get("/openapi.json", include_in_schema=False)
-async def document(request: Request) -> Response[bytes]:
-    return Response(_document(request.app), media_type="application/json")
+@get("/docs", include_in_schema=False)
+async def operations(request: Request) -> Response[bytes]:
+    return Response(_pages(request.app), media_type="text/html")
 
 
 @get("/docs/errors", include_in_schema=False)
@@ -145,4 +139,4 @@ def _page(title: str, body: str) -> str:
     return _PAGE.format(title=html.escape(title), body=body)
 
 
-router = Router("/", route_handlers=[document, errors])
+router = Router("/", route_handlers=[operations, errors])

@@ -88,7 +88,7 @@ _NOISE: Final = {"deprecated": False, "allowEmptyValue": False, "allowReserved":
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a description says of itself; `key`: what callers send as a bearer token."""
+    """What a description says of itself, and where it is. `key`: what callers send as a bearer token."""
 
     title: str
     description: str
@@ -102,14 +102,14 @@ CUSTOMERS: Final = About(
     description=DESCRIPTION,
     tags=TAGS,
     key="An API key, `atl_…`; `X-API-Key` takes it too.",
-    path="/docs",
+    path="/openapi.json",
 )
 OPERATORS: Final = About(
     title="Atelier, for operators",
     description="What waits for a person, on the operators' port. Errors are `application/problem+json` (RFC 9457).",
     tags=OPERATORS_TAGS,
     key="The operator's token (`ATELIER_OPERATOR_TOKEN`).",
-    path="/operator",
+    path="/operator/openapi.json",
 )
 
 

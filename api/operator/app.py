@@ -5,7 +5,7 @@ from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import documentation, edge, health, problems
+from api import documentation, edge, health, openapi, problems
 from api.dependencies import PROVIDERS, Resources
 from api.operator import dead_letters, letter_pages, routes, support
 from api.requests import Request
@@ -57,7 +57,7 @@ def create_operator_app(resources: Resources) -> Litestar:
         request_class=Request,
         state=State({"resources": resources}),
         request_max_body_size=LARGEST_BODY,
-        openapi_config=documentation.config_for_operators(),
+        openapi_config=documentation.config(openapi.OPERATORS),
         logging_config=None,
     )
     app.asgi_handler = Named(app.asgi_handler)

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import openapi_spec_validator
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
@@ -46,6 +47,13 @@ async def test_the_pages_need_nothing_from_elsewhere(api):
         assert answer.content_type == "text/html"
         assert not re.search(r"(src|href)=\"(?!/)", page)
     assert 'id="insufficient_credits"' in page
+
+
+@pytest.mark.parametrize("path", ["/docs/nothing", "/nothing", "/operator/nothing"])
+async def test_what_is_not_there_is_a_problem_wherever_it_is_looked_for(api, path):
+    for url in (api.url, api.operator_url):
+        async with api.client.get(url + path) as answer:
+            assert (answer.status, answer.content_type) == (404, "application/problem+json")
 
 
 async def test_descriptions_are_shown_as_text_and_tables_and_never_as_their_source(api):
