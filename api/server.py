@@ -19,6 +19,7 @@ from api.operator.app import create_operator_app
 from domain.files import inspection
 from domain.generations.backpressure import Backpressure
 from domain.generations.reception import Reception
+from domain.tasks.outcomes import CarryOn
 from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.encryption import Keyring
@@ -76,18 +77,18 @@ class _Server(uvicorn.Server):
         return len(self.server_state.connections)
 
 
-def run(settings: Settings, check_schema: CheckSchema) -> Ending:
+def run(settings: Settings, check_schema: CheckSchema, carry_on: CarryOn | None) -> Ending:
     """Until SIGTERM or SIGINT, or until the watchdog finds something. Raises WrongRoleError, KeyringError."""
     logs.configure(settings, "api")
     metrics.configure("api")
     tracing.configure(settings, "atelier-api")
     failpoints.configure(settings.failpoints, settings.failpoints_dir, "api")
-    ending = uvloop.run(serve(settings, check_schema))
+    ending = uvloop.run(serve(settings, check_schema, carry_on))
     tracing.shutdown()
     return ending
 
 
-async def serve(settings: Settings, check_schema: CheckSchema) -> Ending:
+async def serve(settings: Settings, check_schema: CheckSchema, carry_on: CarryOn | None) -> Ending:
     """Returns when every request that had come is answered.
 
     Listens on the sockets that were handed over (`runtime/activation.py`: the API's, then the operator's), else on the
@@ -99,7 +100,7 @@ async def serve(settings: Settings, check_schema: CheckSchema) -> Ending:
         bind(settings.host, settings.port),
         bind(settings.host, settings.operator_port),
     ]
-    async with open_resources(settings, check_schema) as resources:
+    async with open_resources(settings, check_schema, carry_on) as resources:
         await serve_on(public, operator, resources, stopping)
     return watchdog.ending
 
@@ -129,7 +130,9 @@ async def serve_on(
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings, check_schema: CheckSchema | None = None) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, check_schema: CheckSchema | None = None, carry_on: CarryOn | None = None
+) -> AsyncIterator[Resources]:
     """Raises WrongRoleError, KeyringError."""
     async with contextlib.AsyncExitStack() as cleanup:
         database = Database(settings.database_url, size=settings.database_pool_size, name="atelier-api")
@@ -152,7 +155,7 @@ async def open_resources(settings: Settings, check_schema: CheckSchema | None = 
         yield Resources(
             settings=settings,
             database=database,
-            reception=Reception(database, backpressure),
+            reception=Reception(database, backpressure, carry_on),
             system=system,
             store=build_store(settings),
             urls=ObjectUrls(

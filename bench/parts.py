@@ -155,7 +155,7 @@ async def relayed(running: Installation) -> float:
         while sent < EVENTS * TASKS_PER_EVENT:
             began = time.perf_counter()
             step = relay.read_step(await connection.fetchrow(relay.STEP, *arguments))
-            broker.enqueue_many(list(relay.messages(step)))
+            broker.enqueue_many(list(relay.sendable(step)))
             seconds += time.perf_counter() - began
             sent += sum(len(sending.tasks) for sending in step.messages)
             await owner.execute(_TAKE, queue.name)

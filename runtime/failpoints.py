@@ -23,6 +23,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "api.after_batch": "several requests are accepted in one transaction, none of their callers has heard of it",
     "api.before_replay": "the first answer to this key is found again, and not given",
     "api.after_commit": "accepted; nobody is woken, the caller has not heard of it",
+    "api.before_carry_on": "accepted, the task of its image is dispatched, its message is not sent",
     "api.mid_answer": "the answer's head is sent, its body is not",
     "api.before_commit": "a request has changed what it wanted to, in a transaction that is open",
     "api.after_write": "a request's changes are committed, its caller has not heard of them",

@@ -1,66 +1,71 @@
-"""From an image straight to its webhooks: their tasks are sent on by the process that has recorded it, which saves the
-way over the relay.
+"""Past the relay, where nobody waits: tasks are sent on by the process whose commit has made them due, from an accept
+straight to a worker who draws, and from an image straight to its webhooks. It saves the way over the relay.
 
-It holds no key and sends no webhook; it tells the workers who do. Whatever it does not send, the relay does.
+An API process asks no worker for anything by this, and needs no broker: whatever is not sent, the relay sends.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
+from typing import Final
 
-import dramatiq
 import msgspec
 
-from domain.generations.events import GenerationSucceeded
+from domain.events.base import Event
+from domain.generations.events import GenerationAccepted, GenerationSucceeded
+from queue_config import messages
 from queue_config.base import MessageBroker
 from queue_config.errors import BrokerUnavailableError
-from runtime import failpoints
 from runtime.telemetry import logs, metrics
-from workers import reactions
-from workers.actors import webhooks
+from workers import reactions, windows
+from workers.actor import Actor
+from workers.actors import generations, webhooks
 
 log = logs.logger(__name__)
 
+BROKER_REST: Final = 1.0
+"""Seconds for which all is left to the relay after the broker has not taken a message."""
 CARRIED_ON = metrics.counter(
     "atelier_tasks_carried_on_total", "Tasks that were sent on by the process that made them due.", ["actor"]
 )
 
 
-class WebhooksOfImages:
-    """`CarryOn` (`domain/tasks/outcomes.py`). Lives on the event loop of the actors."""
+class Onward:
+    """`CarryOn` (`domain/tasks/outcomes.py`) from one event to one actor. Lives on one event loop."""
 
-    def __init__(self, broker: MessageBroker) -> None:
+    def __init__(self, broker: MessageBroker, event: type[Event], actor: Actor, *, room: int) -> None:
         self._broker = broker
-        self._actor = webhooks.deliver
+        self._actor = actor
+        self._room = room
+        self._broker_rests_until = 0.0
         self._sending: set[asyncio.Future[None]] = set()
-        self.room = self._actor.queue.window // 2
-        [row] = [
-            row
-            for row in reactions.rows()
-            if (row["event"], row["actor"]) == (GenerationSucceeded.type, self._actor.name)
-        ]
+        [row] = [row for row in reactions.rows() if (row["event"], row["actor"]) == (event.type, actor.name)]
         self.reaction = msgspec.json.encode(row).decode()
 
+    @property
+    def room(self) -> int:
+        return 0 if time.monotonic() < self._broker_rests_until else self._room
+
     def send(self, tasks: Sequence[int]) -> None:
-        failpoints.hit("worker.before_carry_on")
-        sending = asyncio.get_running_loop().run_in_executor(None, self._send, list(tasks))
+        sending = asyncio.get_running_loop().run_in_executor(None, self._send, tasks)
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    def _send(self, tasks: list[int]) -> None:
-        queue = self._actor.queue
-        parts = [
-            tasks[start : start + queue.tasks_per_message] for start in range(0, len(tasks), queue.tasks_per_message)
-        ]
+    def _send(self, tasks: Sequence[int]) -> None:
         try:
-            self._broker.enqueue_many(
-                [
-                    dramatiq.Message(
-                        queue_name=queue.name, actor_name=self._actor.name, args=(part,), kwargs={}, options={}
-                    )
-                    for part in parts
-                ]
-            )
+            self._broker.enqueue_many(list(messages.of_tasks(self._actor.queue, self._actor.name, tasks)))
         except BrokerUnavailableError:
-            log.warning("the broker is away; webhooks wait for the relay", tasks=len(tasks))
+            self._broker_rests_until = time.monotonic() + BROKER_REST
+            log.warning("the broker is away; tasks wait for the relay", actor=self._actor.name, tasks=len(tasks))
         else:
             CARRIED_ON.labels(self._actor.name).inc(len(tasks))
+
+
+def to_webhooks(broker: MessageBroker) -> Onward:
+    """From an image. Whoever has recorded it holds no key and sends no webhook: it tells the workers who do."""
+    return Onward(broker, GenerationSucceeded, webhooks.deliver, room=webhooks.deliver.queue.window // 2)
+
+
+def to_images(broker: MessageBroker) -> Onward:
+    """From an accept, while not even half of the smallest window is on its way."""
+    return Onward(broker, GenerationAccepted, generations.render, room=windows.LEAST // 2)

@@ -13,7 +13,7 @@ import asyncpg
 import dramatiq
 import msgspec
 
-from queue_config import queues
+from queue_config import messages, queues
 from queue_config.base import AHEAD, IN_TURN, MessageBroker
 from queue_config.errors import BrokerUnavailableError
 from runtime import database, database_faults, failpoints, wakeups
@@ -250,7 +250,7 @@ class Relay:
     async def _send(self, connection: asyncpg.Connection, step: Step) -> None:
         """What cannot be sent now is ready again at once."""
         failpoints.hit("relay.after_commit")
-        going = list(messages(step))
+        going = list(sendable(step))
         try:
             await asyncio.to_thread(self._broker.enqueue_many, going)
             failpoints.hit("relay.after_publish")
@@ -313,15 +313,13 @@ def read_step(row: asyncpg.Record) -> Step:
     return msgspec.convert({**row, **decoded}, Step)
 
 
-def messages(step: Step) -> Iterator[dramatiq.Message[Any]]:
+def sendable(step: Step) -> Iterator[dramatiq.Message[Any]]:
     for sending in step.messages:
         queue, ahead = queues.BY_NAME[sending.queue], set(sending.ahead)
         name = ACTORS[sending.actor].name_in(queue)
         for options in (AHEAD, IN_TURN):
             tasks = [task for task in sending.tasks if (task in ahead) == (options is AHEAD)]
-            for start in range(0, len(tasks), queue.tasks_per_message):
-                args = (tasks[start : start + queue.tasks_per_message],)
-                yield dramatiq.Message(queue_name=queue.name, actor_name=name, args=args, kwargs={}, options=options)
+            yield from messages.of_tasks(queue, name, tasks, options)
 
 
 def _passes(error: asyncpg.PostgresError) -> bool:

@@ -23,8 +23,8 @@ from runtime.settings import Settings
 from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
+from workers import carrying_on
 from workers.batches import LARGEST
-from workers.carrying_on import WebhooksOfImages
 from workers.describing import describer, many_describer
 from workers.tools import Tools
 
@@ -55,7 +55,7 @@ def _images(
         system=system,
         renderers=renderers,
         find_image=Batcher(functools.partial(batches.find, system), largest=LARGEST),
-        carry_on=WebhooksOfImages(broker),
+        carry_on=carrying_on.to_webhooks(broker),
     )
 
 

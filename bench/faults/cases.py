@@ -32,6 +32,7 @@ PROCESSES: Final[Mapping[str, tuple[str, ...]]] = {
     "api.after_batch": _API,
     "api.before_replay": _API,
     "api.after_commit": _API,
+    "api.before_carry_on": _API,
     "api.mid_answer": _API,
     "api.before_commit": _API,
     "api.after_write": _API,

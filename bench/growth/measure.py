@@ -28,8 +28,7 @@ from runtime import ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from storage.addresses import ObjectUrls
-from workers import relay
-from workers.carrying_on import WebhooksOfImages
+from workers import carrying_on, relay
 
 Result = TypeVar("Result")
 
@@ -49,7 +48,7 @@ class Side:
         self._system = SystemDatabase(filled.urls[roles.SYSTEM], size=1, name="atelier-bench", flush=False)
         self._relay = connection
         self._step = relay.arguments(SETTINGS)
-        self._onward = WebhooksOfImages(StubBroker(queues.QUEUES))
+        self._onward = carrying_on.to_webhooks(StubBroker(queues.QUEUES))
 
     async def close(self) -> None:
         await self._database.close()

@@ -17,6 +17,7 @@ from domain.idempotency.keys import Key
 from domain.idempotency.models import IdempotencyKey
 from domain.subscriptions import credits
 from domain.subscriptions.errors import InsufficientCredits
+from domain.tasks.outcomes import CarryOn
 from domain.templates import catalogue
 from domain.templates.geometry import Canvas, Output
 from runtime import clock, failpoints, ids
@@ -34,6 +35,10 @@ LARGEST_METADATA: Final = 16 * 1024
 ACCEPT: Final = (
     "select outcome, replay from accept_generation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
     "$16, $17, $18, $19)"
+)
+_ACCEPT_AND_DISPATCH: Final = (
+    "select outcome, replay, task from accept_and_dispatch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+    "$14, $15, $16, $17, $18, $19, $20::jsonb, $21)"
 )
 _ACCEPT_MANY = (
     "select accept_generations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
@@ -88,10 +93,13 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """`body` is the answer's bytes; `replayed` when the same Idempotency-Key had been accepted before."""
+    """`body` is the answer's bytes; `replayed` when the same Idempotency-Key had been accepted before. `task` is on its
+    way to a worker already, if somebody sends its message.
+    """
 
     body: bytes
     replayed: bool
+    task: int | None = None
 
 
 def check(request: Request) -> Checked:
@@ -110,10 +118,13 @@ def check(request: Request) -> Checked:
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """One request as the database takes it: `arguments` are those of `accept_generation` after the organization."""
+    """One request as the database takes it: `arguments` are those of `accept_generation` after the organization.
+    `for_now`: it names no time.
+    """
 
     body: bytes
     arguments: tuple[object, ...]
+    for_now: bool
 
 
 def draft(checked: Checked, *, key: Key | None, traceparent: str | None, api_key: str | None = None) -> Draft:
@@ -122,7 +133,8 @@ def draft(checked: Checked, *, key: Key | None, traceparent: str | None, api_key
     now = ids.made_at(generation_id)  # one and the same, so that lists find times along their primary key
     view = _answer(checked, generation_id, now)
     body = msgspec.json.encode(view)
-    return Draft(body, (*_key(key), body, *_rows(checked, view, now, api_key), traceparent))
+    arguments = (*_key(key), body, *_rows(checked, view, now, api_key), traceparent)
+    return Draft(body, arguments, checked.request.run_at is None)
 
 
 async def accept(
@@ -134,15 +146,24 @@ async def accept(
 
 async def accept_draft(database: Database, organization: str, draft: Draft) -> Accepted:
     """One transaction. Raises InsufficientCredits, KeyReused, KeyBusy."""
+    return await _call(database, organization, draft, ACCEPT)
+
+
+async def accept_and_dispatch(database: Database, organization: str, draft: Draft, carry_on: CarryOn) -> Accepted:
+    """As `accept_draft`, of one for now; with its task where nobody waits."""
+    return await _call(database, organization, draft, _ACCEPT_AND_DISPATCH, carry_on.reaction, carry_on.room)
+
+
+async def _call(database: Database, organization: str, draft: Draft, statement: str, *more: object) -> Accepted:
     try:
-        row = await database.call(ACCEPT, organization, *draft.arguments)
+        row = await database.call(statement, organization, *draft.arguments, *more)
     except asyncpg.PostgresError as error:
         if (refused := refusal(error)) is not None:
             raise refused from error
         raise
     if row is None or row["outcome"] == 0:
         credits.HELD.inc(PRICE)
-        return Accepted(draft.body, replayed=False)
+        return Accepted(draft.body, replayed=False, task=row["task"] if row and more else None)
     if row["outcome"] == 2:
         raise KeyReused
     failpoints.hit("api.before_replay")

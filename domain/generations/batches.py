@@ -15,7 +15,7 @@ from domain.subscriptions import credits
 from domain.tasks.outcomes import CarryOn, Done, Outcome, Task
 from domain.templates import catalogue
 from domain.templates.geometry import Output
-from runtime import ids
+from runtime import failpoints, ids
 from runtime.database import SystemDatabase
 from runtime.settings import Settings
 
@@ -61,6 +61,7 @@ async def record(
     if carry_on.room and len(ended) <= FEW:
         rows = await system.call_many(_RECORD_AND_TELL, text, carry_on.reaction, carry_on.room)
         if told := [row["told"] for row in rows if row["told"] is not None]:
+            failpoints.hit("worker.before_carry_on")
             carry_on.send(told)
     else:
         rows = await system.call_many(_RECORD, text)

@@ -4,12 +4,16 @@
 -- Marks generations running; those that have ended meanwhile are left out.
 create or replace function start_generations(p_organizations text[], p_ids text[])
 returns table (organization_id text, id text, template text, request jsonb)
-language sql as $$
-    update generations g set status = 'running', started_at = coalesce(g.started_at, now())
-    from unnest(p_organizations, p_ids) as wanted (organization_id, id)
-    where (g.organization_id, g.id) = (wanted.organization_id, wanted.id)
-        and (g.status in ('scheduled', 'queued', 'running')) is true
-    returning g.organization_id, g.id, g.template, g.request
+language plpgsql as $$
+begin
+    for n in 1 .. cardinality(p_ids) loop -- each by its key, whatever statistics say
+        return query
+        update generations g set status = 'running', started_at = coalesce(g.started_at, now())
+        where (g.organization_id, g.id) = (p_organizations[n], p_ids[n])
+            and (g.status in ('scheduled', 'queued', 'running')) is true
+        returning g.organization_id::text, g.id::text, g.template::text, g.request;
+    end loop;
+end
 $$;
 grant execute on function start_generations to atelier_system;
 

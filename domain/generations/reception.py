@@ -3,6 +3,7 @@ next ones wait, and then go together: one flush and one lock of its balance for 
 goes at once, alone.
 """
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -13,22 +14,29 @@ from domain.generations import acceptance
 from domain.generations.acceptance import Accepted, Checked, Draft
 from domain.generations.backpressure import Backpressure
 from domain.idempotency.keys import Key
+from domain.tasks.outcomes import CarryOn
 from runtime import failpoints
 from runtime.batching import Batcher
 from runtime.database import Database
 from runtime.telemetry import metrics
 
 LARGEST: Final = 64
+CROWDED_REST: Final = 0.05
+"""Seconds for which nothing is sent straight to a worker after the database has said that somebody waits."""
 _ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
 ALONE, TOGETHER = _ACCEPTS.labels("alone"), _ACCEPTS.labels("together")
 
 
 class Reception:
-    """Lives on the event loop of the API."""
+    """Lives on the event loop of the API. With `carry_on`, a request that comes where nobody waits has its task at
+    once, and goes straight to a worker; else the relay sends it there.
+    """
 
-    def __init__(self, database: Database, backpressure: Backpressure) -> None:
+    def __init__(self, database: Database, backpressure: Backpressure, carry_on: CarryOn | None = None) -> None:
         self._database = database
         self._backpressure = backpressure
+        self._carry_on = carry_on
+        self._crowded_until = 0.0
         self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
 
     async def accept(
@@ -61,12 +69,24 @@ class Reception:
                 del self._batchers[organization]
         return accepted or await acceptance.accept_draft(self._database, organization, draft)
 
+    async def _accept_one(self, organization: str, draft: Draft) -> Accepted:
+        onward = self._carry_on
+        if onward is None or not (onward.room and draft.for_now) or time.monotonic() < self._crowded_until:
+            return await acceptance.accept_draft(self._database, organization, draft)
+        accepted = await acceptance.accept_and_dispatch(self._database, organization, draft, onward)
+        if accepted.task is not None:
+            failpoints.hit("api.before_carry_on")
+            onward.send([accepted.task])
+        elif not accepted.replayed:
+            self._crowded_until = time.monotonic() + CROWDED_REST
+        return accepted
+
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:
         """None for those that have to be asked alone."""
         failpoints.hit("api.before_accept")
         if len(drafts) == 1:
             ALONE.inc()
-            return [await acceptance.accept_draft(self._database, organization, drafts[0])]
+            return [await self._accept_one(organization, drafts[0])]
         try:
             accepted = await acceptance.accept_drafts(self._database, organization, drafts)
         except asyncpg.PostgresConnectionError:

@@ -75,14 +75,16 @@ Outcome = Done | Retry | Snooze | Fail
 
 
 class CarryOn(Protocol):
-    """A tool of actors that send on what follows from their record, where the relay would do so a moment later.
+    """A tool of those who send on what follows from their commit, where the relay would do so a moment later.
 
     `reaction` is the row of the relay's table, as JSON; `room`: while so many of its queue's tasks are on their way,
     the relay is left to decide whose turn it is (0: always).
     """
 
     reaction: str
-    room: int
+
+    @property
+    def room(self) -> int: ...
 
     def send(self, tasks: Sequence[int]) -> None:
         """Of tasks that are dispatched; returns at once. A message that is lost is sent again by the relay."""

@@ -15,6 +15,7 @@ from runtime.settings import Secret, Settings
 from tests.conftest import Servers
 
 WRITING = (
+    "accept_and_dispatch",
     "accept_generation",
     "accept_generations",
     "claim_tasks",

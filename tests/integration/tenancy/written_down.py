@@ -66,15 +66,16 @@ SYSTEM_MAY: Final = {
 SEQUENCES: Final = dict.fromkeys(("feed_position", "lease_tokens", "owner_numbers"), "atelier_system")
 """The only ones that may be drawn from by a process, and by which role."""
 
-WITH_POWERS_OF_THEIR_OWNER: Final = {"authenticate_key", "touch_keys"}
+WITH_POWERS_OF_THEIR_OWNER: Final = {"authenticate_key", "dispatch_at_once", "touch_keys"}
 """SECURITY DEFINER functions: each looks at several organizations and gives back no more than it must."""
 
 APP_CALLS: Final = {
-    "accept_generation", "accept_generations", "append_task_died", "authenticate_key", "bury_task", "new_id",
-    "touch_keys",
+    "accept_and_dispatch", "accept_generation", "accept_generations", "append_task_died", "authenticate_key",
+    "bury_task", "dispatch_at_once", "new_id", "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
-    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_queue", "draw_owner_number",
+    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_at_once", "dispatch_queue",
+    "draw_owner_number",
     "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "latest_ticks",
     "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "note_ticks",
     "organization_shares", "prune_attempts", "prune_bulk_operations", "prune_deliveries", "prune_idempotency_keys",

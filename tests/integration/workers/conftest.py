@@ -29,9 +29,8 @@ from storage import signing
 from storage.addresses import ObjectUrls
 from storage.factory import build_store
 from tests.integration.conftest import Organization, OrganizationFactory
-from workers import relay, tools
+from workers import carrying_on, relay, tools
 from workers.actor import ACTORS
-from workers.carrying_on import WebhooksOfImages
 from workers.describing import describer, many_describer
 from workers.execution import Executor
 
@@ -41,10 +40,10 @@ BADGE = {"label": "A1"}
 class Onward:
     """What is sent on at once, where there is `room`; none at first, so that a test's own steps send everything."""
 
-    def __init__(self, room: int = 0) -> None:
+    def __init__(self, room: int = 0, reaction: str = "") -> None:
         self.room = room
         self.sent: list[int] = []
-        self.reaction = WebhooksOfImages(StubBroker(queues.QUEUES)).reaction
+        self.reaction = reaction or carrying_on.to_webhooks(StubBroker(queues.QUEUES)).reaction
 
     def send(self, tasks: Sequence[int]) -> None:
         self.sent += tasks

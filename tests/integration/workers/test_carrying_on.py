@@ -14,7 +14,7 @@ from runtime import clock, failpoints
 from runtime.settings import Settings
 from tests.integration.courier import reaching_this_machine
 from tests.integration.workers.conftest import Onward, Spine
-from workers.carrying_on import WebhooksOfImages
+from workers import carrying_on
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ async def test_a_record_that_comes_too_late_tells_nobody(spine: Spine, onward: O
 
 async def test_a_message_names_the_tasks_for_the_workers_who_send_webhooks() -> None:
     broker = StubBroker(queues.QUEUES)
-    telling = WebhooksOfImages(broker)
+    telling = carrying_on.to_webhooks(broker)
     telling.send([1, 2])
     found = None
     while found is None:
