@@ -29,17 +29,19 @@ begin
         return;
     end if;
     with recursive having_work as (
-        (select t.organization_id from tasks t where t.state = 'ready' and t.queue = p_queue
-         order by t.organization_id limit 1)
+        (select t.organization_id, t.run_at <= now() and t.actor = any (p_actors) as due from tasks t
+         where t.state = 'ready' and t.queue = p_queue
+         order by t.organization_id, t.priority, t.run_at limit 1)
         union all
-        select (select t.organization_id from tasks t
-                where t.state = 'ready' and t.queue = p_queue and t.organization_id > w.organization_id
-                order by t.organization_id limit 1)
-        from having_work w where w.organization_id is not null
+        select next.* from having_work w cross join lateral (
+            select t.organization_id, t.run_at <= now() and t.actor = any (p_actors) from tasks t
+            where t.state = 'ready' and t.queue = p_queue and t.organization_id > w.organization_id
+            order by t.organization_id, t.priority, t.run_at limit 1
+        ) next
     )
     select array_agg(w.organization_id) into organizations
     from having_work w
-    where w.organization_id is not null and (
+    where w.due or (
         select true from tasks t
         where t.state = 'ready' and t.queue = p_queue and t.organization_id = w.organization_id
             and t.run_at <= now() and (t.actor = any (p_actors)) is true

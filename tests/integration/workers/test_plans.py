@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import pytest
 
 from bench.growth import history
 from bench.growth.history import History
 from domain.generations import lifecycle
 from domain.tasks import claims
+from domain.tasks.outcomes import Task
 from runtime import clock, ids
 from runtime import database as runtime_database
 from runtime.settings import Settings
@@ -83,22 +85,45 @@ async def test_plans_of_empty_tables_read_few_rows_of_full_ones(
 
     async def look() -> None:
         await session.call_many("select * from load_deliveries($1, $2, $2)", ["org_1"] * 5, ["of nobody"] * 5)
-        await session.call_many("select * from record_deliveries($1::jsonb)", '[{"task": 1, "token": 0}]')
+        await session.call_many("select * from keep_bodies($1, $2, $3)", ["org_1"], ["of nobody"], [b"{}"])
+
+    async def begin_and_record() -> None:
+        organizations, subjects = [task.organization_id for task in claimed], [task.subject for task in claimed]
+        await session.call_many("select * from start_generations($1, $2)", organizations, subjects)
+        half = len(claimed) // 2
+        for function, some in (("record_images", claimed[:half]), ("record_deliveries", claimed[half:])):
+            await session.call_many(f"select * from {function}($1::jsonb)", msgspec.json.encode(results(some)).decode())
+        claimed.clear()
+
+    def results(tasks: list[Task]) -> list[dict[str, object]]:
+        """Of images and deliveries that have ended already."""
+        return [
+            {
+                "task": task.id,
+                "token": task.lease_token,
+                "organization": task.organization_id,
+                "generation": task.subject,
+                "delivery": "of nobody",
+            }
+            for task in tasks
+        ]
 
     sent: list[relay.Step] = []
-    claimed: list[Any] = []
+    claimed: list[Task] = []
     await superuser.execute("analyze")
     await _fill(superuser, rows=1)
     await step()
     await claim(sent[-1].messages[0].tasks)
     await look()
+    await begin_and_record()
     await _fill(superuser, rows=ROWS)
     async with session.connection.transaction():
         assert await session.reads(step()) < FEW
         assert sent[-1].expanded == 5
         assert await session.reads(claim(sent[-1].messages[0].tasks)) < FEW
         assert await session.reads(look()) < FEW
-    assert claimed
+        assert claimed
+        assert await session.reads(begin_and_record()) < FEW
 
 
 async def _fill(superuser: asyncpg.Connection, *, rows: int) -> None:
