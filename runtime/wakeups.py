@@ -32,6 +32,8 @@ _BETWEEN_NOTIFICATIONS = 0.02
 """Seconds. The first hint goes at once, those that come within this time share the next one: a publish costs its sender
 as much as a tenth of a request, and a NOTIFY is a commit.
 """
+_LATER = 0.03
+"""Seconds after which a hint goes that is in no hurry."""
 _BETWEEN_CANCELLATIONS = 0.2
 _FAULTS = (RedisError, RuntimeError, *database_faults.ANY)
 """The second is uvloop's: of a connection that was reset a moment ago."""
@@ -46,16 +48,27 @@ class Nudge:
         self._channel = channel
         self._connection: asyncpg.Connection | None = None
         self._flight: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._again = False
         self._redis_away_until = 0.0
 
     def send(self) -> None:
         """Returns at once; to be called on the event loop, after a commit."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._again = True
         if self._flight is None or self._flight.done():
             self._flight = asyncio.get_running_loop().create_task(self._fly())
 
+    def send_later(self) -> None:
+        """For what nobody waits for: in a moment, or with the next that is sent."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_LATER, self.send)
+
     async def close(self) -> None:
+        if self._later is not None:
+            self.send()
         if self._flight is not None:
             await asyncio.wait([self._flight], timeout=1)
         if self._redis is not None:

@@ -213,7 +213,10 @@ async def _accept(
         api_key=caller.key_id,
     )
     failpoints.hit("api.after_commit")
-    resources.nudge.send()
+    if accepted.task is None:
+        resources.nudge.send()
+    else:  # the relay's step would only be in the way of what is being done
+        resources.nudge.send_later()
     return accepted
 
 

@@ -1,7 +1,7 @@
 """Listening for hints, over a network that can be slow."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +11,7 @@ from bench.faults import proxy
 from bench.faults.proxy import Link
 from runtime import wakeups
 from runtime.settings import Secret, Settings
+from runtime.wakeups import Nudge
 
 MOMENTS = 60
 
@@ -34,3 +35,45 @@ async def test_listening_ends_at_whatever_moment_of_its_beginning_it_is_told_to(
         async with asyncio.timeout(20):
             async with wakeups.listening(settings, wakeups.NUDGE, lambda: None):
                 await asyncio.sleep(moment / 1000)
+
+
+async def _hear(settings: Settings, send: Callable[[Nudge], Awaitable[None]]) -> None:
+    """Ends when what was sent is heard, by whoever was listening before."""
+    heard: asyncio.Queue[None] = asyncio.Queue()
+    nudge = Nudge(settings)
+    async with asyncio.timeout(20), wakeups.listening(settings, wakeups.NUDGE, lambda: heard.put_nowait(None)):
+        for _ in ("by Redis", "by PostgreSQL"):
+            await heard.get()
+        await send(nudge)
+        await heard.get()
+    await nudge.close()
+
+
+async def test_what_nobody_waits_for_is_said_all_the_same(settings: Settings) -> None:
+    async def later(nudge: Nudge) -> None:
+        nudge.send_later()
+        nudge.send_later()
+
+    await _hear(settings, later)
+
+
+async def test_what_is_to_be_said_later_is_said_before_the_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def later(nudge: Nudge) -> None:
+        nudge.send_later()
+        await nudge.close()
+
+    monkeypatch.setattr(wakeups, "_LATER", 60)
+    await _hear(settings, later)
+
+
+async def test_what_is_to_be_said_later_goes_with_what_is_said_now(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def later_and_now(nudge: Nudge) -> None:
+        nudge.send_later()
+        nudge.send()
+
+    monkeypatch.setattr(wakeups, "_LATER", 60)
+    await _hear(settings, later_and_now)
