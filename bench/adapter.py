@@ -65,7 +65,9 @@ class Peer:
         return generation
 
     def pids(self) -> list[int]:
-        return [pid for name, pid in self._pids().items() if name in PROCESSES]
+        """With the process that they are forked from: what they share with it would be theirs without it."""
+        present = self._pids()
+        return [*(pid for name, pid in present.items() if name in PROCESSES), *_forkservers(self._served.pid)]
 
     def kill_workers(self) -> None:
         """With their render children, as a crash of that machine would."""
@@ -86,3 +88,11 @@ class Peer:
     def _pids(self) -> dict[str, int]:
         pids: dict[str, int] = json.loads(self._contract.read_bytes())["pids"]
         return pids
+
+
+def _forkservers(supervisor: int) -> list[int]:
+    """None where there is no /proc, for there is no fork server either."""
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        return [int(each) for each in children if b"runtime.forkserver" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return []
