@@ -6,15 +6,15 @@ An API process asks no worker for anything by this, and needs no broker: whateve
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from domain.events.base import Event
 from domain.generations.events import GenerationAccepted, GenerationSucceeded
 from queue_config import messages
-from queue_config.base import MessageBroker
+from queue_config.base import AHEAD, IN_TURN, MessageBroker
 from queue_config.errors import BrokerUnavailableError
 from runtime.telemetry import logs, metrics
 from workers import reactions, windows
@@ -46,14 +46,14 @@ class Onward:
     def room(self) -> int:
         return 0 if time.monotonic() < self._broker_rests_until else self._room
 
-    def send(self, tasks: Sequence[int]) -> None:
-        sending = asyncio.get_running_loop().run_in_executor(None, self._send, tasks)
+    def send(self, tasks: Sequence[int], *, ahead: bool = False) -> None:
+        sending = asyncio.get_running_loop().run_in_executor(None, self._send, tasks, AHEAD if ahead else IN_TURN)
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    def _send(self, tasks: Sequence[int]) -> None:
+    def _send(self, tasks: Sequence[int], options: Mapping[str, Any]) -> None:
         try:
-            self._broker.enqueue_many(list(messages.of_tasks(self._actor.queue, self._actor.name, tasks)))
+            self._broker.enqueue_many(list(messages.of_tasks(self._actor.queue, self._actor.name, tasks, options)))
         except BrokerUnavailableError:
             self._broker_rests_until = time.monotonic() + BROKER_REST
             log.warning("the broker is away; tasks wait for the relay", actor=self._actor.name, tasks=len(tasks))

@@ -37,8 +37,8 @@ ACCEPT: Final = (
     "$16, $17, $18, $19)"
 )
 _ACCEPT_AND_DISPATCH: Final = (
-    "select outcome, replay, task from accept_and_dispatch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-    "$14, $15, $16, $17, $18, $19, $20::jsonb, $21)"
+    "select outcome, replay, task, ahead from accept_and_dispatch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
+    "$13, $14, $15, $16, $17, $18, $19, $20::jsonb, $21)"
 )
 _ACCEPT_MANY = (
     "select accept_generations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
@@ -94,12 +94,13 @@ class Checked(msgspec.Struct, frozen=True):
 
 class Accepted(msgspec.Struct, frozen=True):
     """`body` is the answer's bytes; `replayed` when the same Idempotency-Key had been accepted before. `task` is on its
-    way to a worker already, if somebody sends its message.
+    way to a worker already, if somebody sends its message; `ahead` of others, or in its turn.
     """
 
     body: bytes
     replayed: bool
     task: int | None = None
+    ahead: bool = False
 
 
 def check(request: Request) -> Checked:
@@ -163,7 +164,8 @@ async def _call(database: Database, organization: str, draft: Draft, statement: 
         raise
     if row is None or row["outcome"] == 0:
         credits.HELD.inc(PRICE)
-        return Accepted(draft.body, replayed=False, task=row["task"] if row and more else None)
+        task, ahead = (row["task"], row["ahead"]) if row and more else (None, False)
+        return Accepted(draft.body, replayed=False, task=task, ahead=ahead)
     if row["outcome"] == 2:
         raise KeyReused
     failpoints.hit("api.before_replay")

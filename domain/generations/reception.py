@@ -18,11 +18,14 @@ from domain.tasks.outcomes import CarryOn
 from runtime import failpoints
 from runtime.batching import Batcher
 from runtime.database import Database
+from runtime.lately import Lately
 from runtime.telemetry import metrics
 
 LARGEST: Final = 64
 CROWDED_REST: Final = 0.05
 """Seconds for which nothing is sent straight to a worker after the database has said that somebody waits."""
+LATELY: Final = 0.1
+"""Seconds for which an organization that has asked is none that comes back from a pause and may go ahead."""
 _ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
 ALONE, TOGETHER = _ACCEPTS.labels("alone"), _ACCEPTS.labels("together")
 
@@ -36,7 +39,9 @@ class Reception:
         self._database = database
         self._backpressure = backpressure
         self._carry_on = carry_on
-        self._crowded_until = 0.0
+        self._lately = Lately(LATELY)
+        self._crowded_until = {True: 0.0, False: 0.0}
+        """For organizations that have been here lately, and for the others."""
         self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
 
     async def accept(
@@ -71,14 +76,17 @@ class Reception:
 
     async def _accept_one(self, organization: str, draft: Draft) -> Accepted:
         onward = self._carry_on
-        if onward is None or not (onward.room and draft.for_now) or time.monotonic() < self._crowded_until:
+        if onward is None or not (onward.room and draft.for_now):
+            return await acceptance.accept_draft(self._database, organization, draft)
+        lately = self._lately.seen(organization)
+        if time.monotonic() < self._crowded_until[lately]:
             return await acceptance.accept_draft(self._database, organization, draft)
         accepted = await acceptance.accept_and_dispatch(self._database, organization, draft, onward)
         if accepted.task is not None:
             failpoints.hit("api.before_carry_on")
-            onward.send([accepted.task])
+            onward.send([accepted.task], ahead=accepted.ahead)
         elif not accepted.replayed:
-            self._crowded_until = time.monotonic() + CROWDED_REST
+            self._crowded_until[lately] = time.monotonic() + CROWDED_REST
         return accepted
 
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:

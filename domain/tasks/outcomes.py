@@ -86,8 +86,10 @@ class CarryOn(Protocol):
     @property
     def room(self) -> int: ...
 
-    def send(self, tasks: Sequence[int]) -> None:
-        """Of tasks that are dispatched; returns at once. A message that is lost is sent again by the relay."""
+    def send(self, tasks: Sequence[int], *, ahead: bool = False) -> None:
+        """Of tasks that are dispatched, `ahead` of others or in their turn; returns at once. A message that is lost is
+        sent again by the relay.
+        """
 
 
 DescribeMany = Callable[[SystemDatabase, Sequence[tuple[str, base.Event]]], Awaitable[list[dict[str, Any]]]]

@@ -43,10 +43,12 @@ class Onward:
     def __init__(self, room: int = 0, reaction: str = "") -> None:
         self.room = room
         self.sent: list[int] = []
+        self.ahead: list[int] = []
         self.reaction = reaction or carrying_on.to_webhooks(StubBroker(queues.QUEUES)).reaction
 
-    def send(self, tasks: Sequence[int]) -> None:
+    def send(self, tasks: Sequence[int], *, ahead: bool = False) -> None:
         self.sent += tasks
+        self.ahead += tasks if ahead else []
 
 
 @dataclass

@@ -43,6 +43,7 @@ class Desk:
 @pytest.fixture
 def desk(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr(reception, "CROWDED_REST", 0)
+    monkeypatch.setattr(reception, "LATELY", 3600)
     return Desk(spine)
 
 
@@ -112,13 +113,39 @@ async def test_without_credits_there_is_no_task(
 
 
 async def test_where_others_are_on_their_way_already_the_relay_decides_whose_turn_it_is(
-    spine: Spine, desk: Desk, make_organization: OrganizationFactory
+    spine: Spine, desk: Desk
 ) -> None:
     desk.onward.room = 1
     await desk.ask()
-    assert (await desk.ask(of=await make_organization(name="Other"))).task is None
+    assert (await desk.ask()).task is None
     assert len(desk.onward.sent) == 1
     assert len(await spine.dispatch(RENDER)) == 1
+
+
+async def test_who_has_had_less_than_his_share_goes_ahead_of_all_that_are_on_their_way_and_takes_his_turn_by_it(
+    spine: Spine, desk: Desk, make_organization: OrganizationFactory
+) -> None:
+    desk.onward.room, other = 1, await make_organization(name="Other")
+    await desk.ask()
+    ahead = await desk.ask(of=other)
+    assert (ahead.ahead, desk.onward.ahead[-1:]) == (True, [ahead.task])
+    assert (await desk.ask(of=other)).task is None, "he has had his turn"
+    turns = "select turn from queue_turns where organization_id = :id and queue = 'images'"
+    weight = await spine.value("select weight from organization_shares(array[:id])", id=other.id)
+    assert await spine.value(turns, id=other.id) == 1 / weight
+    await spine.drain()
+    await spine.connection.execute("update queue_turns set turn = 9 where organization_id = 'org_system'")
+    await desk.ask()
+    assert (await desk.ask(of=other)).ahead, "all others are further by now"
+
+
+async def test_a_crowd_keeps_only_those_from_asking_who_have_asked_lately(
+    spine: Spine, desk: Desk, make_organization: OrganizationFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "CROWDED_REST", 60)
+    desk.onward.room = 1
+    assert [(await desk.ask()).task is None for _ in range(3)] == [False, True, True]
+    assert (await desk.ask(of=await make_organization(name="Other"))).ahead
 
 
 async def test_nobody_passes_what_he_has_waiting_himself(spine: Spine, desk: Desk) -> None:

@@ -1,0 +1,26 @@
+"""Who was here a moment ago."""
+
+import math
+import time
+from collections.abc import Callable
+
+
+class Lately:
+    """Remembers for `seconds`, and for twice as long at most: two sets that take turns are all it keeps."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._turned = -math.inf
+        self._now: set[str] = set()
+        self._before: set[str] = set()
+
+    def seen(self, who: str) -> bool:
+        """Whether `who` was here lately; from now on it was."""
+        now = self._clock()
+        if now - self._turned >= self._seconds:
+            self._before = self._now if now - self._turned < 2 * self._seconds else set()
+            self._now, self._turned = set(), now
+        known = who in self._now or who in self._before
+        self._now.add(who)
+        return known
