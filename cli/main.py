@@ -68,7 +68,7 @@ def _hung_up() -> int:
 
 
 def _load(module: str) -> Command:
-    """Only what the command needs: a worker without the web framework, an API without the queue (40 MB each)."""
+    """Only what the command needs: a worker without the web framework (40 MB)."""
     command: Command = importlib.import_module(f"cli.{module}").run
     return command
 

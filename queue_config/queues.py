@@ -22,7 +22,8 @@ class Queue:
     """`priority` orders what one process has at hand: the lower number goes first. `time_limit` is in seconds, for one
     task. `share` is the part of a worker's threads that messages of this queue may hold at once, running or waiting:
     below 1, the queue always leaves threads to its neighbours. `window` is how many of its tasks may be dispatched and
-    unclaimed at once: small, so that the order is decided late; it is the rate limit too (window / time to claim).
+    unclaimed at once, those apart that go ahead: small, so that the order is decided late; it is the rate limit too
+    (window / time to claim).
     `wait`: the window shrinks to what is taken up in so many seconds, so that nobody waits behind others for longer.
     `hold`: the messages that a worker holds at once are as many as it deals with in so many seconds (`slots.py`).
     `capped`: a plan's bound on how many tasks of one organization are on their way or running holds in this queue.

@@ -29,7 +29,14 @@ MOST_DESCRIPTORS: Final = 16
 
 
 def possible() -> bool:
-    return sys.platform == "linux" and platform.machine() in CLONE
+    """Where processes can be cloned, and watched by descriptors, which an old kernel or a sandbox may refuse."""
+    if sys.platform != "linux" or platform.machine() not in CLONE:
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def fork_sibling() -> int:

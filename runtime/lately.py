@@ -15,12 +15,16 @@ class Lately:
         self._now: set[str] = set()
         self._before: set[str] = set()
 
-    def seen(self, who: str) -> bool:
-        """Whether `who` was here lately; from now on it was."""
+    def __contains__(self, who: str) -> bool:
+        self._turn()
+        return who in self._now or who in self._before
+
+    def note(self, who: str) -> None:
+        self._turn()
+        self._now.add(who)
+
+    def _turn(self) -> None:
         now = self._clock()
         if now - self._turned >= self._seconds:
             self._before = self._now if now - self._turned < 2 * self._seconds else set()
             self._now, self._turned = set(), now
-        known = who in self._now or who in self._before
-        self._now.add(who)
-        return known

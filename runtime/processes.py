@@ -63,7 +63,7 @@ class Process:
     ready_timeout: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     """Sent to stop it, and by the kernel when this process dies."""
-    stop_timeout: float = 20.0
+    stop_timeout: float = 30.0
     restart: Restart = Restart()
     sockets: tuple[socket.socket, ...] = ()
     """Listening sockets for `activation.listening_sockets()`; they stay ours, so that a roll loses no connection."""

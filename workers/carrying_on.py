@@ -15,7 +15,6 @@ from domain.events.base import Event
 from domain.generations.events import GenerationAccepted, GenerationSucceeded
 from queue_config import messages
 from queue_config.base import AHEAD, IN_TURN, MessageBroker
-from queue_config.errors import BrokerUnavailableError
 from runtime.telemetry import logs, metrics
 from workers import reactions, windows
 from workers.actor import Actor
@@ -25,6 +24,8 @@ log = logs.logger(__name__)
 
 BROKER_REST: Final = 1.0
 """Seconds for which all is left to the relay after the broker has not taken a message."""
+AT_ONCE: Final = 4
+"""Messages under way to the broker. It takes them in a moment, or it is not well."""
 CARRIED_ON = metrics.counter(
     "atelier_tasks_carried_on_total", "Tasks that were sent on by the process that made them due.", ["actor"]
 )
@@ -44,7 +45,8 @@ class Onward:
 
     @property
     def room(self) -> int:
-        return 0 if time.monotonic() < self._broker_rests_until else self._room
+        resting = time.monotonic() < self._broker_rests_until or len(self._sending) >= AT_ONCE
+        return 0 if resting else self._room
 
     def send(self, tasks: Sequence[int], *, ahead: bool = False) -> None:
         sending = asyncio.get_running_loop().run_in_executor(None, self._send, tasks, AHEAD if ahead else IN_TURN)
@@ -54,9 +56,10 @@ class Onward:
     def _send(self, tasks: Sequence[int], options: Mapping[str, Any]) -> None:
         try:
             self._broker.enqueue_many(list(messages.of_tasks(self._actor.queue, self._actor.name, tasks, options)))
-        except BrokerUnavailableError:
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, so what breaks here is said here
             self._broker_rests_until = time.monotonic() + BROKER_REST
-            log.warning("the broker is away; tasks wait for the relay", actor=self._actor.name, tasks=len(tasks))
+            kind = type(error).__name__
+            log.warning("tasks wait for the relay", actor=self._actor.name, tasks=len(tasks), error=kind)
         else:
             CARRIED_ON.labels(self._actor.name).inc(len(tasks))
 

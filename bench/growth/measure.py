@@ -49,6 +49,7 @@ class Side:
         self._relay = connection
         self._step = relay.arguments(SETTINGS)
         self._onward = carrying_on.to_webhooks(StubBroker(queues.QUEUES))
+        self._to_images = carrying_on.to_images(StubBroker(queues.QUEUES))
 
     async def close(self) -> None:
         await self._database.close()
@@ -57,10 +58,9 @@ class Side:
     async def turn(self, number: int) -> None:
         """One generation from its request to its end, and what somebody looks at meanwhile."""
         organization = self._organizations[number % len(self._organizations)]
-        accepted = acceptance.accept(self._database, organization, WANTED, key=None, traceparent=None)
-        await self._timed("accept", accepted)
+        sent = await self._accept(organization, straight=number % 2 == 1)
         row = await self._timed("relay step", self._relay.fetchrow(relay.STEP, *self._step))
-        ready = [task for sending in relay.read_step(row).messages for task in sending.tasks]
+        ready = [*sent, *(task for sending in relay.read_step(row).messages for task in sending.tasks)]
         claim = claims.claim(self._system, ready, actors=[lifecycle.RENDER], owner="bench", lease=LEASE)
         tasks = await self._timed("claim", claim)
         plans = await self._timed("start", batches.start(self._system, tasks, settings=SETTINGS))
@@ -68,6 +68,16 @@ class Side:
         await self._timed("record", batches.record(self._system, ended, carry_on=self._onward))
         await self._relay.fetchrow(relay.STEP, *self._step)
         await self._look(organization)
+
+    async def _accept(self, organization: str, *, straight: bool) -> list[int]:
+        """Tasks that are with a worker now; by the relay's way there are none yet."""
+        draft = acceptance.draft(WANTED, key=None, traceparent=None)
+        if not straight:
+            await self._timed("accept", acceptance.accept_draft(self._database, organization, draft))
+            return []
+        accept = acceptance.accept_and_dispatch(self._database, organization, draft, self._to_images)
+        accepted = await self._timed("accept, straight to a worker", accept)
+        return [] if accepted.task is None else [accepted.task]
 
     async def _look(self, organization: str) -> None:
         async with self._database.read_only(organization) as tx:

@@ -37,8 +37,8 @@ ACCEPT: Final = (
     "$16, $17, $18, $19)"
 )
 _ACCEPT_AND_DISPATCH: Final = (
-    "select outcome, replay, task, ahead from accept_and_dispatch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
-    "$13, $14, $15, $16, $17, $18, $19, $20::jsonb, $21)"
+    "select outcome, replay, task, ahead, crowded from accept_and_dispatch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+    "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20::jsonb, $21)"
 )
 _ACCEPT_MANY = (
     "select accept_generations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
@@ -94,13 +94,15 @@ class Checked(msgspec.Struct, frozen=True):
 
 class Accepted(msgspec.Struct, frozen=True):
     """`body` is the answer's bytes; `replayed` when the same Idempotency-Key had been accepted before. `task` is on its
-    way to a worker already, if somebody sends its message; `ahead` of others, or in its turn.
+    way to a worker already, if somebody sends its message; `ahead` of others, or in its turn. `crowded`: others were on
+    theirs.
     """
 
     body: bytes
     replayed: bool
     task: int | None = None
     ahead: bool = False
+    crowded: bool = False
 
 
 def check(request: Request) -> Checked:
@@ -164,8 +166,8 @@ async def _call(database: Database, organization: str, draft: Draft, statement: 
         raise
     if row is None or row["outcome"] == 0:
         credits.HELD.inc(PRICE)
-        task, ahead = (row["task"], row["ahead"]) if row and more else (None, False)
-        return Accepted(draft.body, replayed=False, task=task, ahead=ahead)
+        going = {name: row[name] for name in ("task", "ahead", "crowded")} if row and more else {}
+        return Accepted(draft.body, replayed=False, **going)
     if row["outcome"] == 2:
         raise KeyReused
     failpoints.hit("api.before_replay")

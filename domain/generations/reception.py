@@ -23,9 +23,13 @@ from runtime.telemetry import metrics
 
 LARGEST: Final = 64
 CROWDED_REST: Final = 0.05
-"""Seconds for which nothing is sent straight to a worker after the database has said that somebody waits."""
+"""Seconds for which nothing is sent straight to a worker after the database has said that others are on their way."""
 LATELY: Final = 0.1
-"""Seconds for which an organization that has asked is none that comes back from a pause and may go ahead."""
+"""Seconds for which an organization that has asked is none that comes back from a pause and may pass a crowd."""
+REFUSED_REST: Final = 0.25
+"""Seconds for which an organization that has work waiting, or as much as its plan gives, is left to the relay."""
+APART: Final = 0.005
+"""Seconds between two in a crowd who are asked for: to be told no costs as well."""
 _ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
 ALONE, TOGETHER = _ACCEPTS.labels("alone"), _ACCEPTS.labels("together")
 
@@ -40,8 +44,8 @@ class Reception:
         self._backpressure = backpressure
         self._carry_on = carry_on
         self._lately = Lately(LATELY)
-        self._crowded_until = {True: 0.0, False: 0.0}
-        """For organizations that have been here lately, and for the others."""
+        self._refused = Lately(REFUSED_REST)
+        self._crowded_until = self._next_in_crowd = 0.0
         self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
 
     async def accept(
@@ -76,18 +80,29 @@ class Reception:
 
     async def _accept_one(self, organization: str, draft: Draft) -> Accepted:
         onward = self._carry_on
-        if onward is None or not (onward.room and draft.for_now):
-            return await acceptance.accept_draft(self._database, organization, draft)
-        lately = self._lately.seen(organization)
-        if time.monotonic() < self._crowded_until[lately]:
+        if onward is None or not (onward.room and draft.for_now and self._may_pass(organization)):
             return await acceptance.accept_draft(self._database, organization, draft)
         accepted = await acceptance.accept_and_dispatch(self._database, organization, draft, onward)
         if accepted.task is not None:
             failpoints.hit("api.before_carry_on")
             onward.send([accepted.task], ahead=accepted.ahead)
+        elif accepted.crowded:
+            self._crowded_until = time.monotonic() + CROWDED_REST
         elif not accepted.replayed:
-            self._crowded_until[lately] = time.monotonic() + CROWDED_REST
+            self._refused.note(organization)
         return accepted
+
+    def _may_pass(self, organization: str) -> bool:
+        """Whether the database is asked, by what it said a moment ago."""
+        lately, now = organization in self._lately, time.monotonic()
+        self._lately.note(organization)
+        if organization in self._refused:
+            return False
+        if now < self._crowded_until:
+            if lately or now < self._next_in_crowd:
+                return False
+            self._next_in_crowd = now + APART
+        return True
 
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:
         """None for those that have to be asked alone."""

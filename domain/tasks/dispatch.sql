@@ -8,9 +8,9 @@
 --
 -- The organizations are found by a loose index scan (ix_tasks_ready), so a long backlog is never read, and what is not
 -- due is skipped (PostgreSQL 18 does so over the priorities that stand before run_at in the index).
--- What is looked up per organization is asked in a subquery each, and actors are compared `is true`, which no index
--- serves: for tables that were empty a moment ago the planner would rather read a backlog once, or an index of something
--- else from end to end.
+-- What is looked up per organization is asked in a subquery each, and where rows are chosen by their actors these are
+-- compared `is true`, which no index serves: for tables that were empty a moment ago the planner would rather read a backlog
+-- once, or an index of something else from end to end.
 -- With p_lane {other, slow, struggling} the queue is one of two lanes: of the tasks whose turn it is, those that belong in
 -- the other one are moved there, as they are, and are not sent; they come back without an actor.
 -- `ahead` are those of the ids whose organizations come back from a pause: they have had less than their shares, and may

@@ -15,6 +15,7 @@ import psutil
 
 from cli import contract
 from cli.contract import Contract
+from tests import renderers
 from tests.e2e.compose_file import ROOT
 
 PATIENCE = 60.0
@@ -99,7 +100,7 @@ class Up(Command):
 
     def renderers(self) -> list[psutil.Process]:
         """The render children of the worker of images."""
-        return psutil.Process(self.contract.pids["worker-images"]).children()
+        return renderers.of(self.contract.pids["worker-images"])
 
     async def wait_for_another(self, name: str, pid: int) -> None:
         """Until the process of that name is not `pid` any more."""

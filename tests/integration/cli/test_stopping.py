@@ -12,7 +12,6 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-import psutil
 import pytest
 
 from api import server
@@ -20,6 +19,7 @@ from bench.faults.proxy import Link
 from cli.installation import COMMANDS, to_environment
 from runtime.processes import Process, Supervisor
 from runtime.settings import Secret, Settings
+from tests import renderers
 from tests.integration.conftest import Organization
 
 BADGE = {"template": "badge", "input": {"label": "A+"}}
@@ -78,7 +78,7 @@ async def test_all_processes_end_in_order_though_postgresql_is_away(
         Installation(through, tmp_path).running() as installation,
         aiohttp.ClientSession(installation.url, headers=organization.headers) as client,
     ):
-        children = psutil.Process(installation.pids["worker-images"]).children()
+        children = renderers.of(installation.pids["worker-images"])
         for child in children:
             child.suspend()
         for _ in children:

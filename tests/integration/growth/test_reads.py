@@ -15,7 +15,7 @@ from sqlalchemy import text
 from domain import pages
 from domain.dead_letters import carrying_out, letters, operations
 from domain.events import feed
-from domain.generations import batches, lifecycle, reading
+from domain.generations import acceptance, batches, lifecycle, reading
 from domain.generations.reading import Filter
 from domain.generations.results import Wanted
 from domain.pages import Page, PageRequest
@@ -25,14 +25,15 @@ from domain.tasks.outcomes import Done, Task
 from domain.webhooks import history
 from domain.webhooks.history import Filter as DeliveryFilter
 from queue_config import queues
+from queue_config.stub_broker import StubBroker
 from runtime import clock, ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from storage.addresses import ObjectUrls
-from tests.integration.domain.ledger import Ledger, image, key
+from tests.integration.domain.ledger import BADGE, Ledger, image, key
 from tests.integration.growth.conftest import AGE, EARLY, EARLY_AGE, ROWS, Grown, Watch
 from tests.integration.workers.conftest import Onward
-from workers import measuring, relay, schedule
+from workers import carrying_on, measuring, relay, schedule
 from workers.backpressure import Backpressure
 from workers.orphans import Orphans
 
@@ -76,8 +77,9 @@ async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger
     await ledger.rows("delete from pending_events returning 1")
     assert_read(await watch.reads(ledger.accept(key=key("a-key"))))
     assert_read(await watch.reads(ledger.accept(key=key("a-key"))))
+    assert_read(await watch.reads(straight_to_a_worker(ledger)))
     assert_read(await watch.reads(step()))
-    [task] = await claimed(watch, "generations.render")
+    [task, _] = await claimed(watch, "generations.render")
     [plan] = await batches.start(system, [task], settings=settings)
     assert_read(await watch.reads(batches.start(system, [task], settings=settings)))
     assert_read(await watch.reads(batches.find(system, [Wanted(ledger.organization, "1" * 64)])))
@@ -87,6 +89,14 @@ async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger
     assert onward.sent
     assert_read(await watch.reads(step()))
     assert await claimed(watch, "webhooks.deliver")
+
+
+async def straight_to_a_worker(ledger: Ledger) -> None:
+    checked = acceptance.check(acceptance.Request(template="badge", input=BADGE))
+    draft = acceptance.draft(checked, key=None, traceparent=None)
+    onward = carrying_on.to_images(StubBroker(queues.QUEUES))
+    accepted = await acceptance.accept_and_dispatch(ledger.database, ledger.organization, draft, onward)
+    assert accepted.task is not None
 
 
 async def test_what_a_relay_measures_and_notes(watch: Watch, settings: Settings) -> None:

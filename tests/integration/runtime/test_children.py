@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime import forkserver
+from runtime import forkserver, offspring
 from runtime.children import ChildDiedError, ChildPool, Limits
+from runtime.offspring import Origin
 from tests.integration.runtime.waiting import eventually, is_alive
 
 PROGRAM = "tests.integration.runtime.child_program"
@@ -309,6 +310,23 @@ async def test_related_children_live_on_without_their_origin_and_the_next_has_an
     fresh = await pids_of(related)
     assert len({*fresh, *children}) == 3
     assert origin_of(related, *fresh) != origin
+
+
+async def test_an_origin_that_cannot_start_is_not_tried_for_each_child(tmp_path, monkeypatch):
+    """Its program starts a thread as it is imported, which no fork would take along."""
+    if not forkserver.possible():
+        pytest.skip("needs Linux on a machine whose clone(2) is known")
+    started = []
+
+    class Counted(subprocess.Popen):
+        def __init__(self, *given, **named):
+            started.append(given)
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(offspring.subprocess, "Popen", Counted)
+    origin = Origin("tests.integration.runtime.threaded_import")
+    assert [await origin.fork(tmp_path, 2, 0) for _ in range(3)] == [None] * 3
+    assert len(started) == 1
 
 
 async def test_a_frozen_origin_keeps_nobody_from_a_child(related):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import asyncpg
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from domain.generations import acceptance, reception
 from domain.generations.acceptance import Accepted, Request
@@ -44,6 +45,7 @@ class Desk:
 def desk(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr(reception, "CROWDED_REST", 0)
     monkeypatch.setattr(reception, "LATELY", 3600)
+    monkeypatch.setattr(reception, "REFUSED_REST", 0)
     return Desk(spine)
 
 
@@ -171,7 +173,35 @@ async def test_no_plan_has_more_images_at_once_than_it_gives(spine: Spine, desk:
     assert await renders(spine) == ["dispatched"] * most
 
 
-async def test_once_somebody_waits_the_database_is_not_asked_again_for_a_while(
+async def test_who_is_refused_for_what_he_has_himself_closes_the_way_to_nobody_else(
+    spine: Spine, make_organization: OrganizationFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "CROWDED_REST", 3600)
+    monkeypatch.setattr(reception, "REFUSED_REST", 3600)
+    desk, busy = Desk(spine), await make_organization(name="Busy")
+    await spine.accept(busy)
+    await spine.dispatch(RENDER)
+    await spine.connection.execute("update tasks set state = 'ready'")
+    assert (await desk.ask(of=busy)).task is None
+    assert (await desk.ask()).task is not None
+    await spine.drain()
+    assert (await desk.ask(of=busy)).task is None, "he is left to the relay for a while"
+
+
+async def test_it_does_not_wait_for_the_relay_while_that_has_the_turn_in_its_hands(spine: Spine, desk: Desk) -> None:
+    await desk.ask()
+    await spine.connection.execute("update queue_turns set turn = 0")
+    await spine.connection.execute(
+        "insert into queue_turns (organization_id, queue, turn) values ('org_system', 'images', 1)"
+    )
+    async with spine.system.system_transaction() as tx:
+        await tx.execute(text("select from queue_turns for update"))
+        async with asyncio.timeout(5):
+            assert (await desk.ask()).task is None
+    assert (await desk.ask()).ahead
+
+
+async def test_once_others_are_on_their_way_the_database_is_not_asked_again_for_a_while(
     spine: Spine, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reception, "CROWDED_REST", 60)
@@ -181,13 +211,35 @@ async def test_once_somebody_waits_the_database_is_not_asked_again_for_a_while(
     assert (await desk.ask()).task is None
 
 
-async def test_it_takes_its_organization_from_the_setting_alone(spine: Spine) -> None:
+async def test_it_takes_its_organization_from_the_setting_and_the_rest_from_an_event_of_it(
+    spine: Spine, desk: Desk
+) -> None:
+    await desk.ask(of=None)
+    event = await spine.value("select id from events where type = 'generation.accepted'")
+    other = desk.onward.reaction.replace("generations.render", "webhooks.deliver")
+    dispatch = "select task from dispatch_at_once($1, $2::jsonb, 100)"
     connection = await asyncpg.connect(spine.settings.database_url)
     try:
         with pytest.raises(asyncpg.UndefinedObjectError):
-            await connection.fetchval("select dispatch_at_once('evt_1', 'gen_1', $1::jsonb, 4)", "{}")
+            await connection.fetchval(dispatch, event, desk.onward.reaction)
+        await connection.execute(f"set app.organization = '{spine.organization.id}'")
+        assert await connection.fetchval(dispatch, "evt_invented", desk.onward.reaction) is None
+        assert await connection.fetchval(dispatch, event, other) is None
+        with pytest.raises(asyncpg.UniqueViolationError):  # it has its task
+            await connection.fetchval(dispatch, event, desk.onward.reaction)
     finally:
         await connection.close()
+
+
+async def test_what_breaks_on_the_way_to_the_broker_is_left_to_the_relay_like_a_broker_that_is_away() -> None:
+    class Broken(StubBroker):
+        def enqueue_many(self, messages: object) -> None:
+            raise RuntimeError("nobody expected this")
+
+    onward = carrying_on.to_images(Broken(queues.QUEUES))
+    onward.send([1])
+    await asyncio.gather(*onward._sending)
+    assert onward.room == 0
 
 
 async def test_while_the_broker_is_away_all_is_left_to_the_relay() -> None:
