@@ -16,7 +16,7 @@ from typing import Final
 import psutil  # type: ignore[import-untyped]
 
 _SIZE: Final = "4g"
-_PAGE: Final = 4096
+_TRIES: Final = 10
 
 
 class Disk:
@@ -33,9 +33,11 @@ class Disk:
     def fill(self) -> None:
         """Whoever writes now is told that no space is left. To be called again: other writers may have come."""
         if self._mounted:
-            used = shutil.disk_usage(self._folder).used
-            with contextlib.suppress(subprocess.CalledProcessError):  # it grew in between
-                _mount("-o", f"remount,size={used + _PAGE}", str(self._folder))
+            for _ in range(_TRIES):
+                used = shutil.disk_usage(self._folder).used
+                with contextlib.suppress(subprocess.CalledProcessError):  # it grew in between
+                    _mount("-o", f"remount,size={used}", str(self._folder))
+                    break
         else:
             self._limit(_family(self._worker()), 0)
 

@@ -116,7 +116,7 @@ async def _image(plan: Plan, studio: Studio) -> Image:
 async def _found_or_drawn(plan: Plan, studio: Studio, fetched: dict[str, Fetched]) -> Image:
     wanted = plan.identity or identity(plan, fetched, studio.settings)
     found = plan.made if plan.identity else await studio.find_image(Wanted(plan.organization_id, wanted))
-    if found is not None and await _is_stored(studio.store, found.storage_key):
+    if found is not None and await _is_stored(studio.store, found):
         failpoints.hit("render.before_reuse")
         REUSED.inc()
         return found
@@ -172,12 +172,11 @@ async def _put(store: ObjectStore, key: str, rendered: Rendered, content_type: s
         await asyncio.to_thread(rendered.path.unlink, missing_ok=True)
 
 
-async def _is_stored(store: ObjectStore, key: str) -> bool:
+async def _is_stored(store: ObjectStore, image: Image) -> bool:
     try:
-        await store.stat(key)
+        return (await store.stat(image.storage_key)).size == image.bytes
     except (ObjectNotFoundError, ObjectDamagedError):  # the put that follows makes or repairs it
         return False
-    return True
 
 
 def identity(plan: Plan, fetched: dict[str, Fetched], settings: Settings) -> str:
