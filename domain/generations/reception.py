@@ -3,6 +3,7 @@ next ones wait, and then go together: one flush and one lock of its balance for 
 goes at once, alone.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -22,14 +23,16 @@ from runtime.lately import Lately
 from runtime.telemetry import metrics
 
 LARGEST: Final = 64
-CROWDED_REST: Final = 0.05
-"""Seconds for which nothing is sent straight to a worker after the database has said that others are on their way."""
-LATELY: Final = 0.1
-"""Seconds for which an organization that has asked is none that comes back from a pause and may pass a crowd."""
+QUIET: Final = 0.05
+"""Seconds without a request, after which the next one may go straight to a worker. Where requests come faster they go
+over the relay, many in one step: each by itself they would keep the next accepts waiting.
+"""
+LATELY: Final = 1.0
+"""Seconds for which who has asked is none that asks seldom, and may go ahead however many others ask."""
+APART: Final = 0.005
+"""Seconds between two of those: to be told no costs as well."""
 REFUSED_REST: Final = 0.25
 """Seconds for which an organization that has work waiting, or as much as its plan gives, is left to the relay."""
-APART: Final = 0.005
-"""Seconds between two in a crowd who are asked for: to be told no costs as well."""
 _ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])
 ALONE, TOGETHER = _ACCEPTS.labels("alone"), _ACCEPTS.labels("together")
 
@@ -45,7 +48,7 @@ class Reception:
         self._carry_on = carry_on
         self._lately = Lately(LATELY)
         self._refused = Lately(REFUSED_REST)
-        self._crowded_until = self._next_in_crowd = 0.0
+        self._last = self._last_seldom = -math.inf
         self._batchers: dict[str, Batcher[Draft, Accepted | None]] = {}
 
     async def accept(
@@ -86,23 +89,21 @@ class Reception:
         if accepted.task is not None:
             failpoints.hit("api.before_carry_on")
             onward.send([accepted.task], ahead=accepted.ahead)
-        elif accepted.crowded:
-            self._crowded_until = time.monotonic() + CROWDED_REST
-        elif not accepted.replayed:
+        elif not (accepted.replayed or accepted.crowded):
             self._refused.note(organization)
         return accepted
 
     def _may_pass(self, organization: str) -> bool:
-        """Whether the database is asked, by what it said a moment ago."""
-        lately, now = organization in self._lately, time.monotonic()
+        """Whether the database is asked."""
+        now = time.monotonic()
+        quiet, self._last = now - self._last >= QUIET, now
+        seldom = organization not in self._lately and now - self._last_seldom >= APART
         self._lately.note(organization)
         if organization in self._refused:
             return False
-        if now < self._crowded_until:
-            if lately or now < self._next_in_crowd:
-                return False
-            self._next_in_crowd = now + APART
-        return True
+        if seldom:
+            self._last_seldom = now
+        return quiet or seldom
 
     async def _accept_all(self, organization: str, drafts: Sequence[Draft]) -> Sequence[Accepted | None]:
         """None for those that have to be asked alone."""
@@ -110,6 +111,7 @@ class Reception:
         if len(drafts) == 1:
             ALONE.inc()
             return [await self._accept_one(organization, drafts[0])]
+        self._last = time.monotonic()
         try:
             accepted = await acceptance.accept_drafts(self._database, organization, drafts)
         except asyncpg.PostgresConnectionError:

@@ -43,9 +43,9 @@ class Desk:
 
 @pytest.fixture
 def desk(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.setattr(reception, "CROWDED_REST", 0)
+    for rest in ("QUIET", "APART", "REFUSED_REST"):
+        monkeypatch.setattr(reception, rest, 0)
     monkeypatch.setattr(reception, "LATELY", 3600)
-    monkeypatch.setattr(reception, "REFUSED_REST", 0)
     return Desk(spine)
 
 
@@ -141,13 +141,16 @@ async def test_who_has_had_less_than_his_share_goes_ahead_of_all_that_are_on_the
     assert (await desk.ask(of=other)).ahead, "all others are further by now"
 
 
-async def test_a_crowd_keeps_only_those_from_asking_who_have_asked_lately(
+async def test_where_requests_come_fast_only_those_who_ask_seldom_pass_the_relay(
     spine: Spine, desk: Desk, make_organization: OrganizationFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "CROWDED_REST", 60)
-    desk.onward.room = 1
+    monkeypatch.setattr(reception, "QUIET", 60)
+    desk.onward.room = 100
     assert [(await desk.ask()).task is None for _ in range(3)] == [False, True, True]
     assert (await desk.ask(of=await make_organization(name="Other"))).ahead
+    monkeypatch.setattr(reception, "QUIET", 0)
+    await spine.drain()
+    assert (await desk.ask()).task is not None
 
 
 async def test_nobody_passes_what_he_has_waiting_himself(spine: Spine, desk: Desk) -> None:
@@ -176,8 +179,8 @@ async def test_no_plan_has_more_images_at_once_than_it_gives(spine: Spine, desk:
 async def test_who_is_refused_for_what_he_has_himself_closes_the_way_to_nobody_else(
     spine: Spine, make_organization: OrganizationFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "CROWDED_REST", 3600)
-    monkeypatch.setattr(reception, "REFUSED_REST", 3600)
+    for rest, seconds in {"QUIET": 0, "APART": 0, "LATELY": 3600, "REFUSED_REST": 3600}.items():
+        monkeypatch.setattr(reception, rest, seconds)
     desk, busy = Desk(spine), await make_organization(name="Busy")
     await spine.accept(busy)
     await spine.dispatch(RENDER)
@@ -199,16 +202,6 @@ async def test_it_does_not_wait_for_the_relay_while_that_has_the_turn_in_its_han
         async with asyncio.timeout(5):
             assert (await desk.ask()).task is None
     assert (await desk.ask()).ahead
-
-
-async def test_once_others_are_on_their_way_the_database_is_not_asked_again_for_a_while(
-    spine: Spine, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reception, "CROWDED_REST", 60)
-    desk.onward.room = 1
-    assert [(await desk.ask()).task is None for _ in range(2)] == [False, True]
-    desk.onward.room = 100
-    assert (await desk.ask()).task is None
 
 
 async def test_it_takes_its_organization_from_the_setting_and_the_rest_from_an_event_of_it(
