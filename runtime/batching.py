@@ -90,7 +90,7 @@ class Batcher(Generic[Item, Answer]):
 
 
 class Lines(Generic[Item, Answer]):
-    """Two batchers for the same call: who goes ahead neither waits for company nor for a call of the others."""
+    """Two batchers for one call: in a crowd, who goes ahead waits neither for company nor for a call of the others."""
 
     def __init__(
         self,
@@ -100,8 +100,9 @@ class Lines(Generic[Item, Answer]):
         crowded: Callable[[], bool],
         pause: float,
     ) -> None:
+        self._crowded = crowded
         self._in_turn = Batcher(run, largest=largest, crowded=crowded, pause=pause)
         self._ahead = Batcher(run, largest=largest)
 
     async def __call__(self, item: Item, *, ahead: bool) -> Answer:
-        return await (self._ahead if ahead else self._in_turn)(item)
+        return await (self._ahead if ahead and self._crowded() else self._in_turn)(item)
