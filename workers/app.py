@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import signal
-import threading
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -24,6 +22,7 @@ from runtime import activation, failpoints
 from runtime.database import Database, SystemDatabase
 from runtime.endings import Ending
 from runtime.settings import Settings
+from runtime.stopping import StopSignal
 from runtime.telemetry import logs, metrics, metrics_server, statements, tracing
 from runtime.wakeups import Nudge
 from runtime.watchdog import Watchdog, on_this_loop
@@ -125,7 +124,7 @@ def serve_worker(settings: Settings, group: Group) -> Ending:
     Raises WrongRoleError.
     """
     _configure(settings, f"worker-{group}")
-    stopping = _stop_signal()
+    stopping = StopSignal()
     watchdog = Watchdog(settings, stopping.set)
     watchdog.start()
     worker = Worker(settings, group, watchdog)
@@ -222,10 +221,3 @@ def _configure(settings: Settings, process: str) -> None:
     metrics.configure(process)
     tracing.configure(settings, f"atelier-{process}")
     failpoints.configure(settings.failpoints, settings.failpoints_dir, process)
-
-
-def _stop_signal() -> threading.Event:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
