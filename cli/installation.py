@@ -29,6 +29,8 @@ COMMANDS = {
     "worker-images": ("worker", "--group", "images"),
     "worker-io": ("worker", "--group", "io"),
 }
+NICENESS: Mapping[str, int] = {"relay": 5, "worker-io": 5, "worker-images": 10}
+"""Whoever asks is answered first, and what moves tasks goes before what draws."""
 _WORKERS = frozenset({"worker-images", "worker-io"})
 _ALL = frozenset(COMMANDS)
 HOLDERS: Mapping[str, Set[str]] = {
@@ -226,6 +228,7 @@ async def _start(supervisor: Supervisor, settings: Settings, sockets: Sockets, p
                 log=settings.data_dir / "log" / f"{name}.log",
                 env=dict(os.environ) | to_environment(settings) | _withheld(name),
                 sockets=sockets[name],
+                niceness=NICENESS.get(name, 0),
                 forked=True,
             )
             for name, command in COMMANDS.items()

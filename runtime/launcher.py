@@ -12,11 +12,14 @@ import os
 import pwd
 import signal
 import sys
+import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 CLONE_NEWUSER = 0x10000000  # unshare(2)
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+AUTOGROUP = Path("/proc/self/autogroup")  # sched(7)
+AUTOGROUP_TRIES, AUTOGROUP_PAUSE = 5, 0.1
 
 
 def die_with_parent(death_signal: int, parent: int) -> None:
@@ -29,6 +32,27 @@ def die_with_parent(death_signal: int, parent: int) -> None:
     _checked(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0))
     if os.getppid() != parent:  # it died before the call above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def give_way(niceness: int) -> None:
+    """To processes of less niceness that want the processor too; for one that leads a session of its own.
+
+    Where the kernel deals the processor out to sessions first (sched(7), "The autogroup feature"), a niceness counts
+    among those of one session alone, and the session needs one as well. It changes one in a tenth of a second, others
+    are told to try again.
+    """
+    if niceness <= 0:
+        return
+    os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:
+            time.sleep(AUTOGROUP_PAUSE)
+        except OSError:  # there are none, or not here
+            return
+        else:
+            return
 
 
 def take_identity(identity: str) -> None:
@@ -63,6 +87,7 @@ def main() -> None:
     order, program = json.loads(sys.argv[1]), sys.argv[2:]
     try:
         place_descriptors(order["sockets"], order["kept"])
+        give_way(order["niceness"])
         take_identity(order["identity"])
         die_with_parent(order["death_signal"], order["parent"])
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):

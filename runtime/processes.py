@@ -70,6 +70,8 @@ class Process:
     kept: tuple[int, ...] = ()
     """Further descriptors to inherit, at numbers of the launcher's choice."""
     identity: Identity = "same"
+    niceness: int = 0
+    """Of what lets others have the processor first, 0 to 19."""
     forked: bool = False
     """May come out of the supervisor's fork server. `argv` is then `python -m …`; neither `kept` nor `identity` is
     given.
@@ -230,6 +232,7 @@ class Supervisor:
         order = {
             "parent": os.getpid(),
             "death_signal": process.stop_signal,
+            "niceness": process.niceness,
             "arguments": process.argv[2:],
             "env": _environment(process, env),
         }
@@ -293,6 +296,7 @@ async def _spawn(process: Process, env: Mapping[str, str]) -> _Run:
         "parent": os.getpid(),
         "death_signal": process.stop_signal,
         "identity": process.identity,
+        "niceness": process.niceness,
         "sockets": sockets,
         "kept": process.kept,
     }

@@ -1,5 +1,6 @@
 """Every setting of every process: one frozen Settings, read once, checked together."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,7 +131,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     event_retention_days: int = 90
     """How long events are kept, in `GET /v1/events` and for `Last-Event-ID`. 0: for ever."""
     image_workers: int = 0
-    """Renders at once in one worker process; 0 takes the number of cores."""
+    """Processes that draw and store images, in one worker process; 0 takes three for each two cores, because one that
+    stores waits for the disk."""
     io_threads: int = 8
     """Threads for libraries that block (storage drivers), in one process."""
     shutdown_timeout: float = 10.0
@@ -176,7 +178,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "public_url": self.public_url.rstrip("/") or f"http://{self.host}:{self.port}",
             "storage_dir": _or(self.storage_dir, self.data_dir / "storage"),
             "mail_dir": _or(self.mail_dir, self.data_dir / "mail"),
-            "image_workers": self.image_workers or os.cpu_count() or 1,
+            "image_workers": self.image_workers or math.ceil(1.5 * (os.cpu_count() or 1)),
             "database_system_url": self.database_system_url or as_role(self.database_url, "atelier_system"),
             "database_owner_url": self.database_owner_url or as_role(self.database_url, "atelier_owner"),
         }

@@ -17,6 +17,7 @@ import pytest
 from runtime import forking, forkserver
 from runtime.forking import ForkServer
 from runtime.processes import Process, Restart, StartError, Supervisor
+from tests.integration.runtime import niceness
 from tests.integration.runtime.waiting import eventually, is_alive
 
 pytestmark = pytest.mark.skipif(not forkserver.possible(), reason="needs Linux on a machine whose clone(2) is known")
@@ -82,6 +83,13 @@ async def test_a_forked_process_is_a_child_of_the_supervisor_in_a_session_of_its
     assert life["arguments"] == ["one", "and", "more"]
     assert life["environment"] == ["MOOD", "NOTIFY_SOCKET"]
     assert life["descriptors"] == [0, 1, 2]
+
+
+async def test_it_gives_way_as_one_that_was_started_by_itself(supervisor: Supervisor, make: Make) -> None:
+    before = niceness.of(os.getpid())
+    await supervisor.start(make("one", niceness=7))
+    assert niceness.of(supervisor.pids()["one"]) == {max(7, each) for each in before}
+    assert niceness.of(os.getpid()) == before
 
 
 async def test_what_is_random_differs_between_processes_of_one_origin(supervisor: Supervisor, make: Make) -> None:

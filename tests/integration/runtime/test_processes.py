@@ -14,6 +14,7 @@ import pytest
 
 from runtime import processes
 from runtime.processes import Process, Restart, StartError, Supervisor
+from tests.integration.runtime import niceness
 from tests.integration.runtime.waiting import eventually, is_alive
 
 Make = Callable[..., Process]
@@ -61,6 +62,16 @@ async def test_start_returns_when_the_process_says_that_it_is_ready(
 ) -> None:
     await supervisor.start(make("greet", sockets=(listening,)))
     assert await who_answers(listening) == supervisor.pids()["greet"]
+
+
+async def test_one_that_is_to_give_way_does_so_with_its_whole_session_and_no_other_does(
+    supervisor: Supervisor, make: Make
+) -> None:
+    before = niceness.of(os.getpid())
+    await supervisor.start(make("plain"), make("yielding", argv=make("plain").argv, niceness=7))
+    pids = supervisor.pids()
+    assert niceness.of(pids["yielding"]) == {max(7, each) for each in before}
+    assert niceness.of(pids["plain"]) == niceness.of(os.getpid()) == before
 
 
 async def test_a_process_that_dies_is_started_again_and_the_present_pids_are_told(make: Make, lines: list[str]) -> None:
