@@ -18,7 +18,9 @@ PROCESSES = ("api", "relay", *WORKERS)
 
 
 class Peer:
-    """One API process, one relay, one worker for images (as many renders at once as cores) and one for all else."""
+    """One API process, one relay, one worker for images (which draws in three processes on two cores) and one for all
+    else.
+    """
 
     name = "Atelier (1 API, 1 relay, 1 image worker, 1 io worker)"
 

@@ -48,7 +48,7 @@ BUGS: Final = (
         name="mark before publish",
         fault="kill_relay",
         kinds=frozenset({"lost"}),
-        edits=(Edit("recover_tasks", "t.dispatched_at < now() - p_unclaimed", "false"),),
+        edits=(Edit("resend_unclaimed", "t.dispatched_at < now() - p_unclaimed", "false"),),
     ),
     Bug(  # whoever takes a task has it crossed off
         name="acknowledge before commit",

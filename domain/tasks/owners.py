@@ -14,7 +14,7 @@ _RECOVER = "select * from recover_orphans($1)"
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """Tasks of workers that were gone: how many, and how many of them died of it for good."""
+    """Of workers that were gone: how many tasks are ready again, and how many died of it for good."""
 
     recovered: int
     died: int
@@ -36,5 +36,7 @@ async def lost(connection: asyncpg.Connection) -> set[int]:
 
 
 async def recover(connection: asyncpg.Connection, numbers: Collection[int]) -> Recovered:
-    """Their tasks are ready again, one death richer: just as if their leases had run out."""
+    """Their tasks are ready again, one death richer, just as if their leases had run out; and so is what they may have
+    been told of and have not claimed.
+    """
     return Recovered(**await connection.fetchrow(_RECOVER, list(numbers)))

@@ -73,13 +73,34 @@ end
 $$;
 grant execute on function note_deaths to atelier_system;
 
+-- Dispatched tasks that nobody has claimed for so long become ready again: their message may be lost. One that is not is
+-- told twice, and finds nothing to claim the second time.
+create or replace function resend_unclaimed(p_unclaimed interval) returns integer
+language plpgsql as $$
+declare
+    unclaimed integer;
+begin
+    with lost as (
+        select t.id from tasks t
+        where t.id = any (array(
+                select s.id from tasks s where s.state = 'dispatched' and s.dispatched_at < now() - p_unclaimed limit 1000
+            ))
+            and (t.state = 'dispatched') is true and t.dispatched_at < now() - p_unclaimed
+        order by t.id for update skip locked
+    )
+    update tasks t set state = 'ready', dispatched_at = null where t.id = any (array(select l.id from lost l));
+    get diagnostics unclaimed = row_count;
+    return unclaimed;
+end
+$$;
+grant execute on function resend_unclaimed to atelier_system;
+
 -- As atelier_system. A lease that ran out is a death. A dispatched task that nobody claimed (its message was lost)
 -- becomes ready again.
 create or replace function recover_tasks(p_unclaimed interval, out recovered integer, out died integer)
 language plpgsql as $$
 declare
     expired bigint[];
-    unclaimed integer;
 begin
     recovered := 0;
     died := 0;
@@ -93,22 +114,13 @@ begin
         select d.recovered, d.died into recovered, died from note_deaths(expired) d;
     end if;
 
-    with lost as (
-        select t.id from tasks t
-        where t.id = any (array(
-                select s.id from tasks s where s.state = 'dispatched' and s.dispatched_at < now() - p_unclaimed limit 1000
-            ))
-            and (t.state = 'dispatched') is true and t.dispatched_at < now() - p_unclaimed
-        order by t.id for update skip locked
-    )
-    update tasks t set state = 'ready', dispatched_at = null where t.id = any (array(select l.id from lost l));
-    get diagnostics unclaimed = row_count;
-    recovered := recovered + unclaimed;
+    recovered := recovered + resend_unclaimed(p_unclaimed);
 end
 $$;
 grant execute on function recover_tasks to atelier_system;
 
--- As atelier_system. Tasks of workers that are known to be gone (`lost_owners`) need not wait for their lease.
+-- As atelier_system. Tasks of workers that are known to be gone (`lost_owners`) need not wait for their lease, nor those
+-- whose message one of them may have had in its hands: two looks, half a second apart, have found it gone by now.
 create or replace function recover_orphans(p_owners integer[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
@@ -123,6 +135,7 @@ begin
         order by t.id for update skip locked
     ) x;
     select d.recovered, d.died into recovered, died from note_deaths(orphans) d;
+    recovered := recovered + resend_unclaimed(interval '500 milliseconds');
 end
 $$;
 grant execute on function recover_orphans to atelier_system;

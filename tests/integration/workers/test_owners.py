@@ -140,6 +140,24 @@ async def test_the_third_death_buries_as_with_leases(spine: Spine, task_id: int)
     assert await spine.value("select count(*) from events where type = 'task.died'") == 1
 
 
+async def test_what_a_lost_worker_may_have_taken_and_not_claimed_is_sent_again_with_what_it_held(
+    spine: Spine, task_id: int
+) -> None:
+    await spine.accept()
+    [unclaimed] = await spine.dispatch(lifecycle.RENDER)
+    await spine.connection.execute("update tasks set dispatched_at = now() - interval '1 second'")
+    await spine.accept()
+    [just_sent] = await spine.dispatch(lifecycle.RENDER)
+    async with beating(spine) as holdings:
+        await claim(spine, task_id, holdings)
+        number = holdings.number or 0
+    done = await owners.recover(spine.connection, [number])
+    assert done == owners.Recovered(recovered=2, died=0)
+    assert await _state(spine, task_id) == ("ready", 1)
+    assert await _state(spine, unclaimed) == ("ready", 0), "nothing is known against it"
+    assert await _state(spine, just_sent) == ("dispatched", 0), "after that worker was gone"
+
+
 async def test_a_number_is_given_back_with_its_process(spine: Spine) -> None:
     async with beating(spine):
         assert await spine.value(LOCKS) == 1
