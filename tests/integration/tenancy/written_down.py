@@ -80,8 +80,8 @@ SYSTEM_CALLS: Final = {
     "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "note_ticks",
     "organization_shares", "prune_attempts", "prune_bulk_operations", "prune_deliveries", "prune_idempotency_keys",
     "prune_log", "prune_notifications", "prune_tasks", "prune_ticks", "publish_backlogs", "record_deliveries",
-    "record_and_tell_images", "record_images",
-    "recover_orphans", "recover_tasks", "relay_step", "renew_leases", "resend_unclaimed", "sample_assets", "sample_backlogs",
+    "record_and_tell_images", "record_images", "recover_orphans", "recover_tasks", "relay_step",
+    "renew_leases", "resend_unclaimed", "sample_assets", "sample_backlogs",
     "sample_dead_letters", "sample_events", "sample_tasks", "schedule_state", "start_generations",
     "struggling_deliveries", "touch_keys", "undispatch_tasks", "unreferenced_objects", "webhook_targets",
 }  # fmt: skip
