@@ -23,7 +23,6 @@ from runtime.settings import Settings
 TENANTS: Final = 100
 CREDIT: Final = 10_000_000
 CONNECTIONS: Final = 16
-BEHIND_THE_API: Final = {"relay", "worker-images", "worker-io"}
 IDLE_REQUESTS: Final = 11
 IDLE_PAUSE: Final = 0.5
 QUIET: Final = 20.0
@@ -212,7 +211,7 @@ class Bench:
         return alone, raw, stopped, frozen
 
     def _behind_the_api(self) -> list[int]:
-        return [pid for name, pid in self._running.pids().items() if name in BEHIND_THE_API]
+        return [pid for name, pid in self._running.pids().items() if name in installation.BEHIND_THE_API]
 
     async def _drained(self, sent: Sent) -> None:
         await self._receiver.wait(sent.accepted, QUIET)

@@ -29,9 +29,10 @@ COMMANDS = {
     "worker-images": ("worker", "--group", "images"),
     "worker-io": ("worker", "--group", "io"),
 }
-NICENESS: Mapping[str, int] = {"relay": 5, "worker-io": 5, "worker-images": 10}
-"""Whoever asks is answered first, and what moves tasks goes before what draws."""
 _WORKERS = frozenset({"worker-images", "worker-io"})
+BEHIND_THE_API = _WORKERS | {"relay"}
+NICENESS = 5
+"""Of those: whoever asks is answered first."""
 _ALL = frozenset(COMMANDS)
 HOLDERS: Mapping[str, Set[str]] = {
     "database_admin_url": frozenset(),
@@ -228,7 +229,7 @@ async def _start(supervisor: Supervisor, settings: Settings, sockets: Sockets, p
                 log=settings.data_dir / "log" / f"{name}.log",
                 env=dict(os.environ) | to_environment(settings) | _withheld(name),
                 sockets=sockets[name],
-                niceness=NICENESS.get(name, 0),
+                niceness=NICENESS if name in BEHIND_THE_API else 0,
                 forked=True,
             )
             for name, command in COMMANDS.items()

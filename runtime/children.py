@@ -53,7 +53,7 @@ class Limits:
     start: float = 30.0
     file: int = 256 << 20
     answer: int = 64 << 20
-    niceness: int = 15
+    niceness: int = 10
     recycle_after: int = 5000
 
 
