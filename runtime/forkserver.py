@@ -101,7 +101,7 @@ def become(order: dict[str, Any], log: int, sockets: list[int]) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     launcher.place_descriptors(sockets, [])
-    launcher.give_way(order["niceness"])
+    launcher.give_way(order.get("niceness", 0))  # an older supervisor may not say
     launcher.die_with_parent(order["death_signal"], order["parent"])
     show_as([sys.executable, "-m", *order["arguments"]])
     module, *sys.argv[1:] = order["arguments"]

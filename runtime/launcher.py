@@ -5,6 +5,7 @@ of this may be done between the fork and the exec of a parent that has threads. 
 keeps its id throughout. What `activation.py` reads on the other side is prepared here.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -19,7 +20,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 CLONE_NEWUSER = 0x10000000  # unshare(2)
 FIRST_SOCKET = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 AUTOGROUP = Path("/proc/self/autogroup")  # sched(7)
-AUTOGROUP_TRIES, AUTOGROUP_PAUSE = 5, 0.1
+AUTOGROUP_SECONDS = 1.5  # for so long others may be in the way
 
 
 def die_with_parent(death_signal: int, parent: int) -> None:
@@ -35,22 +36,33 @@ def die_with_parent(death_signal: int, parent: int) -> None:
 
 
 def give_way(niceness: int) -> None:
-    """To processes of less niceness that want the processor too; for one that leads a session of its own.
+    """To processes of less niceness that want the processor too.
 
     Where the kernel deals the processor out to sessions first (sched(7), "The autogroup feature"), a niceness counts
-    among those of one session alone, and the session needs one as well. It changes one in a tenth of a second, others
-    are told to try again.
+    among those of one session alone, and the session needs one as well, if it is this process's own.
     """
     if niceness <= 0:
         return
     os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-    for _ in range(AUTOGROUP_TRIES):
+    if os.getsid(0) != os.getpid():
+        return
+    with contextlib.suppress(OSError):  # there are none, or not here
+        _have_session_give_way(niceness)
+
+
+def _have_session_give_way(niceness: int) -> None:
+    """For whoever is not root the kernel changes one session in a tenth of a second, of the whole machine, and tells
+    all others to try again.
+    """
+    until = time.monotonic() + AUTOGROUP_SECONDS
+    while True:
         try:
             AUTOGROUP.write_text(str(niceness))
         except BlockingIOError:
-            time.sleep(AUTOGROUP_PAUSE)
-        except OSError:  # there are none, or not here
-            return
+            if time.monotonic() > until:
+                sys.stderr.write("this session gives way to no other: too many were changing theirs\n")
+                return
+            time.sleep(0.02 + os.getpid() % 8 * 0.01)  # not all at once again
         else:
             return
 
@@ -87,7 +99,7 @@ def main() -> None:
     order, program = json.loads(sys.argv[1]), sys.argv[2:]
     try:
         place_descriptors(order["sockets"], order["kept"])
-        give_way(order["niceness"])
+        give_way(order.get("niceness", 0))  # an older supervisor may not say
         take_identity(order["identity"])
         die_with_parent(order["death_signal"], order["parent"])
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):

@@ -71,7 +71,7 @@ class Process:
     """Further descriptors to inherit, at numbers of the launcher's choice."""
     identity: Identity = "same"
     niceness: int = 0
-    """Of what lets others have the processor first, 0 to 19."""
+    """How readily it leaves the processor to others: from 0, not at all, to 19."""
     forked: bool = False
     """May come out of the supervisor's fork server. `argv` is then `python -m …`; neither `kept` nor `identity` is
     given.

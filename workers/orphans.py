@@ -30,4 +30,4 @@ class Orphans:
             done = await owners.recover(connection, gone)
             failpoints.hit("relay.after_recovery")
             measuring.count(recovered=done.recovered, died=done.died)
-            log.warning("workers are gone; their tasks are ready again", workers=len(gone), tasks=done.recovered)
+            log.warning("workers are gone; tasks are ready again", workers=len(gone), tasks=done.recovered)

@@ -30,7 +30,7 @@ over the relay, many in one step: each by itself they would keep the next accept
 LATELY: Final = 1.0
 """Seconds for which who has asked is none that asks seldom, and may go ahead however many others ask."""
 APART: Final = 0.02
-"""Seconds between two of those: as many come at once where all begin to ask, and then none is beside a busy one."""
+"""Seconds between two of those. Where all begin to ask at once they are many, and none of them is beside a busy one."""
 REFUSED_REST: Final = 0.25
 """Seconds for which an organization that has work waiting, or as much as its plan gives, is left to the relay."""
 _ACCEPTS = metrics.counter("atelier_accepts_total", "Accepted generations, by how they reached the database.", ["how"])

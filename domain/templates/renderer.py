@@ -221,5 +221,7 @@ def _handle(renderer: _Renderer, call: bytes) -> bytes:
 
 
 def start(init: bytes) -> Callable[[bytes], bytes]:
-    os.putenv("RAYON_NUM_THREADS", "1")  # one child per core; on a large machine Typst's threads would eat the limit
+    os.putenv(
+        "RAYON_NUM_THREADS", "1"
+    )  # children enough for all cores; on a large machine Typst's threads would eat the limit
     return partial(_handle, _Renderer(rendering.decode(init, Setup)))

@@ -65,6 +65,14 @@ def status_of(up: Up, generation: str) -> str:
         return str(msgspec.json.decode(answer.read())["status"])
 
 
+def test_requests_go_before_what_moves_tasks_and_that_before_what_draws(again: Up) -> None:
+    own = psutil.Process().nice()
+    niceness = {name: psutil.Process(pid).nice() for name, pid in again.contract.pids.items()}
+    behind = {"relay", "worker-images", "worker-io"}
+    assert niceness == {name: max(5, own) if name in behind else own for name in niceness}
+    assert {child.nice() for child in again.renderers()} == {max(10, own)}
+
+
 def test_one_image_is_shown_from_the_request_to_the_mail(shown: Shown) -> None:
     assert list(shown.lines) == ["request", "accepted", "image", "charge", "webhook", "mail", "trail"]
     image = Path(shown.lines["image"].split(" (")[0])

@@ -1,11 +1,15 @@
-import contextlib
 import os
 from pathlib import Path
 
 
-def of(pid: int) -> set[int]:
-    """Its own, and that of its session where the kernel keeps one."""
-    found = {os.getpriority(os.PRIO_PROCESS, pid)}
-    with contextlib.suppress(FileNotFoundError):
-        found.add(int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1]))
-    return found
+def own(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def of_session(pid: int) -> int | None:
+    """None where the kernel keeps none for it."""
+    try:
+        words = Path(f"/proc/{pid}/autogroup").read_text().split()
+    except FileNotFoundError:
+        return None
+    return int(words[-1]) if words else None

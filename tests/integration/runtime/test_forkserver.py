@@ -86,10 +86,11 @@ async def test_a_forked_process_is_a_child_of_the_supervisor_in_a_session_of_its
 
 
 async def test_it_gives_way_as_one_that_was_started_by_itself(supervisor: Supervisor, make: Make) -> None:
-    before = niceness.of(os.getpid())
+    ours, our_session = niceness.own(os.getpid()), niceness.of_session(os.getpid())
     await supervisor.start(make("one", niceness=7))
-    assert niceness.of(supervisor.pids()["one"]) == {max(7, each) for each in before}
-    assert niceness.of(os.getpid()) == before
+    assert niceness.own(supervisor.pids()["one"]) == max(7, ours)
+    assert niceness.of_session(supervisor.pids()["one"]) == (None if our_session is None else 7)
+    assert niceness.of_session(os.getpid()) == our_session
 
 
 async def test_what_is_random_differs_between_processes_of_one_origin(supervisor: Supervisor, make: Make) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import processes
+from runtime import launcher, processes
 from runtime.processes import Process, Restart, StartError, Supervisor
 from tests.integration.runtime import niceness
 from tests.integration.runtime.waiting import eventually, is_alive
@@ -67,11 +68,21 @@ async def test_start_returns_when_the_process_says_that_it_is_ready(
 async def test_one_that_is_to_give_way_does_so_with_its_whole_session_and_no_other_does(
     supervisor: Supervisor, make: Make
 ) -> None:
-    before = niceness.of(os.getpid())
+    ours, our_session = niceness.own(os.getpid()), niceness.of_session(os.getpid())
     await supervisor.start(make("plain"), make("yielding", argv=make("plain").argv, niceness=7))
-    pids = supervisor.pids()
-    assert niceness.of(pids["yielding"]) == {max(7, each) for each in before}
-    assert niceness.of(pids["plain"]) == niceness.of(os.getpid()) == before
+    await supervisor.roll("yielding")
+    plain, yielding = (supervisor.pids()[name] for name in ("plain", "yielding"))
+    assert (niceness.own(plain), niceness.own(yielding)) == (ours, max(7, ours))
+    if our_session is not None:
+        assert (niceness.of_session(plain), niceness.of_session(yielding)) == (0, 7)
+    assert niceness.of_session(os.getpid()) == our_session
+
+
+def test_a_launcher_does_what_a_supervisor_of_the_release_before_asks_for() -> None:
+    """Files are replaced under a supervisor that runs on (docs/deploying.md): it says nothing of niceness."""
+    order = {"parent": os.getpid(), "death_signal": signal.SIGTERM, "identity": "same", "sockets": [], "kept": []}
+    command = (sys.executable, "-I", "-S", launcher.__file__, json.dumps(order), "/bin/sh", "-c", "exit 7")
+    assert subprocess.run(command, check=False).returncode == 7
 
 
 async def test_a_process_that_dies_is_started_again_and_the_present_pids_are_told(make: Make, lines: list[str]) -> None:

@@ -148,6 +148,8 @@ async def test_what_a_lost_worker_may_have_taken_and_not_claimed_is_sent_again_w
     await spine.connection.execute("update tasks set dispatched_at = now() - interval '1 second'")
     await spine.accept()
     [just_sent] = await spine.dispatch(lifecycle.RENDER)
+    later = "update tasks set dispatched_at = now() + interval '1 minute' where id = $1"
+    await spine.connection.execute(later, just_sent)
     async with beating(spine) as holdings:
         await claim(spine, task_id, holdings)
         number = holdings.number or 0

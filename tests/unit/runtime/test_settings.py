@@ -18,7 +18,15 @@ def test_nothing_need_be_set():
     assert found.public_url == "http://127.0.0.1:8000"
     assert found.storage_dir == Path("var/storage")
     assert found.mail_dir == Path("var/mail")
-    assert found.image_workers >= 1
+
+
+@pytest.mark.parametrize(("cores", "children"), [(None, 2), (1, 2), (2, 3), (4, 6)])
+def test_a_worker_draws_in_three_processes_for_each_two_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, children: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert load().image_workers == children
+    assert load(image_workers="1").image_workers == 1
 
 
 def test_text_becomes_numbers_flags_and_paths():
