@@ -221,7 +221,6 @@ def _handle(renderer: _Renderer, call: bytes) -> bytes:
 
 
 def start(init: bytes) -> Callable[[bytes], bytes]:
-    os.putenv(
-        "RAYON_NUM_THREADS", "1"
-    )  # children enough for all cores; on a large machine Typst's threads would eat the limit
+    # The children keep all cores busy; on a large machine Typst's threads would eat the limit on memory.
+    os.putenv("RAYON_NUM_THREADS", "1")
     return partial(_handle, _Renderer(rendering.decode(init, Setup)))
