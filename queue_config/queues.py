@@ -46,7 +46,7 @@ class Queue:
 # keep each render child fed (one runs, one is claimed and ready to start) and leave all the others to other workers. As
 # long as they turn out quick, a worker takes more of them, so that their statements go together.
 IMAGES: Final = Queue(
-    "images", "images", priority=0, tasks_per_message=2, time_limit=120, window=400, wait=0.025, hold=0.2, capped=True
+    "images", "images", priority=0, tasks_per_message=2, time_limit=120, window=400, wait=0.05, hold=0.2, capped=True
 )
 # Short transactions that others wait for: never behind a slow receiver or mail server.
 LIFECYCLE: Final = Queue("lifecycle", "io", priority=0, tasks_per_message=16, time_limit=30, window=200)

@@ -34,10 +34,12 @@ FROZEN_SECONDS: Final = 5.0
 """A leader that asks nothing for so long is frozen or lost: the server ends its session, and a standby leads."""
 BROKER_REST: Final = 0.5
 """Between two tries to send to a broker that is away."""
-BREATH: Final = 0.02
+BREATH: Final = 0.04
 """Seconds of rest after a step while the workers have enough to do: what comes meanwhile goes together, and costs
 little more than one. A window holds work for longer (`Queue.wait`).
 """
+RECOVERY_SECONDS: Final = 0.2
+"""Between two looks for what workers have left, however fast the steps follow each other."""
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
 
@@ -107,6 +109,7 @@ class Relay:
         self._refused: str | None = None
         self._rest_seconds = FIRST_REST
         self._seen_database = -math.inf
+        self._recovered_at = -math.inf
         self._broker_rests_until = -math.inf
         self._longest_silence = max(FROZEN_SECONDS, 3 * settings.relay_sweep)
         self.leading = False
@@ -219,7 +222,7 @@ class Relay:
     async def _step(self, connection: asyncpg.Connection) -> Step:
         failpoints.hit("relay.before_step")
         with measuring.STEP_SECONDS.time():
-            row = await connection.fetchrow(STEP, *self._arguments._replace(queues=self._sizes()))
+            row = await connection.fetchrow(STEP, *self._now())
         step = read_step(row)
         self._note(step)
         if step.messages:
@@ -242,6 +245,13 @@ class Relay:
             sent[sending.queue] += len(sending.tasks)
         for name, window in self._windows.items():
             window.note(sent[name], step.waiting[name])
+
+    def _now(self) -> "Arguments":
+        """Of the next step."""
+        recovers = time.monotonic() - self._recovered_at >= RECOVERY_SECONDS
+        if recovers:
+            self._recovered_at = time.monotonic()
+        return self._arguments._replace(queues=self._sizes(), unclaimed=self._arguments.unclaimed if recovers else None)
 
     def _sizes(self) -> str:
         """Nothing is dispatched while the broker is given time to come back."""
@@ -273,14 +283,16 @@ class Relay:
 
 
 class Arguments(NamedTuple):
-    """Of `relay_step`: only event types and actors that this code knows are touched; others wait for a newer relay."""
+    """Of `relay_step`: only event types and actors that this code knows are touched; others wait for a newer relay.
+    `unclaimed` None: without recovery.
+    """
 
     types: list[str]
     reactions: str
     actors: list[str]
     queues: str
     limit: int
-    unclaimed: timedelta
+    unclaimed: timedelta | None
 
 
 def arguments(settings: Settings) -> Arguments:

@@ -6,9 +6,8 @@ language sql stable as $$
     select wanted.organization_id, coalesce(p.weight, 1), p.images_at_once, p.images_queued
     from unnest(p_organizations) as wanted (organization_id)
     left join lateral (
-        select p.* from plans p
-        where p.id = (select o.plan from organizations o where o.organization_id = wanted.organization_id)
-        limit 1
-    ) p on true
+        select o.plan from organizations o where o.organization_id = wanted.organization_id limit 1
+    ) subscribed on true
+    left join plans p on p.id = subscribed.plan
 $$;
 grant execute on function organization_shares to atelier_system;

@@ -126,7 +126,7 @@ grant execute on function dispatch_queue to atelier_system;
 
 -- One step of the leading relay: recover, expand, dispatch. p_queues: rows of {queue, size, capped, lane}. `waiting` are
 -- the tasks of each queue that had been dispatched before, and that nobody has claimed yet; `moved` went to another lane.
--- A message is {queue, actor, tasks, those of them that go ahead}.
+-- A message is {queue, actor, tasks, those of them that go ahead}. p_unclaimed null: recovery has had its turn lately.
 create or replace function relay_step(
     p_types text[], p_reactions jsonb, p_actors text[], p_queues jsonb, p_limit integer, p_unclaimed interval,
     out expanded integer, out set_aside integer, out recovered integer, out died integer, out head bigint,
@@ -136,7 +136,11 @@ language plpgsql as $$
 begin
     -- Only the holder of the leader's lock may hand out positions; a session that lost it waits here.
     perform pg_advisory_xact_lock(hashtext('atelier.relay'));
-    select r.recovered, r.died into recovered, died from recover_tasks(p_unclaimed) r;
+    recovered := 0;
+    died := 0;
+    if p_unclaimed is not null then
+        select r.recovered, r.died into recovered, died from recover_tasks(p_unclaimed) r;
+    end if;
     select e.expanded, e.set_aside into expanded, set_aside from expand_events(p_types, p_reactions, p_limit) e;
     select jsonb_object_agg(q.queue, (select count(*) from tasks t where t.state = 'dispatched' and t.queue = q.queue))
     into waiting from jsonb_to_recordset(p_queues) as q (queue text);
@@ -144,7 +148,11 @@ begin
         coalesce(sum(cardinality(d.ids)) filter (where d.actor is null), 0)
     into messages, moved
     from jsonb_to_recordset(p_queues) as q (queue text, size integer, capped boolean, lane jsonb)
-    cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped, q.lane) d;
+    cross join lateral dispatch_queue(q.queue, p_actors, q.size - (waiting ->> q.queue)::integer, q.capped, q.lane) d
+    where ( -- one look instead of a call for nothing
+        select true from tasks t where t.state = 'ready' and t.queue = q.queue
+        order by t.organization_id, t.priority, t.run_at limit 1
+    );
     head := coalesce((select f.position + 0 from feed f order by f.position + 0 desc limit 1), 0);
 end
 $$;

@@ -16,6 +16,8 @@ declare
     actors text[];
     due text[];
     reaction record;
+    meant_organizations text[];
+    meant_ids text[];
     named record;
 begin
     select array_agg(e.organization_id), array_agg(e.id), array_agg(e.type), array_agg(e.subject),
@@ -28,14 +30,13 @@ begin
     where e.id = taken.id;
 
     for reaction in
-        select r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled, array_agg(r.event) as events
-        from rows from (
-            jsonb_to_recordset(p_reactions)
-                as (event text, actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
-        ) with ordinality as r (event, actor, queue, priority, of, targets, scheduled, place)
-        where r.event = any (types)
+        select r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled, array_agg(listed.reaction ->> 'event') as events
+        from jsonb_array_elements(p_reactions) with ordinality as listed (reaction, place)
+        cross join lateral jsonb_to_record(listed.reaction)
+            as r (actor text, queue text, priority smallint, of text, targets text, scheduled boolean)
+        where listed.reaction ->> 'event' = any (types)
         group by r.actor, r.queue, r.priority, r.of, r.targets, r.scheduled
-        order by min(r.place) -- tasks are shown in the order of their numbers
+        order by min(listed.place) -- tasks are shown in the order of their numbers
     loop
         if reaction.targets is null then
             insert into tasks (organization_id, event_id, actor, subject, queue, priority, run_at)
@@ -46,20 +47,26 @@ begin
             on conflict do nothing;
             continue;
         end if;
-        execute format(
-            'select array_agg(x.organization_id) as organizations, array_agg(x.event_id) as ids, array_agg(x.target) as targets
-             from %I($1, $2) as x', reaction.targets)
-        into named
-        using
-            array(select organizations[n] from generate_subscripts(types, 1) n where types[n] = any (reaction.events)),
-            array(select ids[n] from generate_subscripts(types, 1) n where types[n] = any (reaction.events));
+        select array_agg(organizations[n]), array_agg(ids[n]) into meant_organizations, meant_ids
+        from generate_subscripts(types, 1) n where types[n] = any (reaction.events);
+        case reaction.targets -- those that nearly every event asks are written out, so that their plans are kept
+        when 'webhook_targets' then
+            select array_agg(x.organization_id) as organizations, array_agg(x.event_id) as ids, array_agg(x.target) as targets
+            into named from webhook_targets(meant_organizations, meant_ids) x;
+        when 'mail_targets' then
+            select array_agg(x.organization_id) as organizations, array_agg(x.event_id) as ids, array_agg(x.target) as targets
+            into named from mail_targets(meant_organizations, meant_ids) x;
+        else
+            execute format(
+                'select array_agg(x.organization_id) as organizations, array_agg(x.event_id) as ids, array_agg(x.target) as targets
+                 from %I($1, $2) as x', reaction.targets)
+            into named using meant_organizations, meant_ids;
+        end case;
+        continue when named.ids is null;
         insert into tasks (organization_id, event_id, actor, target, subject, queue, priority)
-        select e.organization_id, e.id, reaction.actor, x.target, e.subject, reaction.queue, reaction.priority
+        select x.organization_id, x.event_id, reaction.actor, x.target, subjects[array_position(ids, x.event_id)], reaction.queue,
+            reaction.priority
         from unnest(named.organizations, named.ids, named.targets) as x (organization_id, event_id, target)
-        cross join lateral (
-            select e.* from events e where e.organization_id = x.organization_id and e.id >= x.event_id order by e.id limit 1
-        ) e
-        where e.id = x.event_id
         on conflict do nothing;
     end loop;
 end

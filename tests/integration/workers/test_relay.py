@@ -101,6 +101,34 @@ async def test_messages_that_were_lost_are_sent_again(spine: Spine) -> None:
     assert await spine.status(generation) == "succeeded"
 
 
+async def test_lost_messages_are_found_though_steps_follow_each_other_fast(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "RECOVERY_SECONDS", 0.5)
+    broker, nudge = Recording(), Nudge(spine.settings)
+
+    async def sent_again() -> bool:
+        nudge.send()
+        return len(broker.sent) > len(set(broker.sent))
+
+    async with running(spine, broker):
+        await spine.accept()
+        await until(lambda: _true(bool(broker.sent)))
+        await spine.rows("update tasks set dispatched_at = now() - interval '1 minute' returning id")
+        await until(sent_again)
+    await nudge.close()
+
+
+async def test_a_step_that_is_told_nothing_of_recovery_leaves_lost_messages_to_the_next_that_is(spine: Spine) -> None:
+    await spine.accept()
+    lost = await spine.dispatch(RENDER)
+    await spine.rows("update tasks set dispatched_at = now() - interval '1 minute' returning id")
+    without = relay.arguments(spine.settings)._replace(unclaimed=None)
+    step = relay.read_step(await spine.connection.fetchrow(relay.STEP, *without))
+    assert (step.recovered, step.died, step.messages) == (0, 0, [])
+    assert await spine.dispatch(RENDER) == lost
+
+
 async def test_while_the_broker_is_away_work_is_ready_and_goes_out_as_soon_as_it_is_back(spine: Spine) -> None:
     spine.settings = msgspec.structs.replace(spine.settings, dispatched_timeout=3600)
     broker = Recording()
