@@ -21,12 +21,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     fits(plan, outcome): whether `record` is for this end.
     record(system, [(task, plan, outcome)]) → whether each task was still ours; one statement, fence included.
     `says`: it appends events.
+    `claim`: an SQL function in the place of `claim_tasks`, which takes tasks of all actors and begins this one's.
     """
 
     prepare: Step
     fits: Callable[[Any, Outcome], bool]
     record: Step
     says: bool
+    claim: str | None = None
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -66,6 +66,7 @@ class Executor:
         self._tools = tools
         self._actors = actors
         self.stopping = False
+        self._function = claiming(actors.values())
         self._gathers = any(actor.queue.hold for actor in actors.values())
         self._batches = Batches(system, tools, actors, self._crowded)
         self._rooms = Rooms()
@@ -154,6 +155,7 @@ class Executor:
             owner=self.owner,
             lease=self.lease,
             number=self.holdings.number,
+            function=self._function,
         )
         found = {task.id: task for task in tasks}
         return [[found[task] for task in message if task in found] for message in messages]
@@ -300,6 +302,14 @@ class Executor:
                     EXHAUSTED.labels(task.actor).inc()
                     return await claims.bury(tx, task, reason=reason)
                 return await claims.postpone(tx, task, again, reason=reason, counts=True)
+
+
+def claiming(actors: Iterable[Actor]) -> str:
+    """The SQL function that claims for a process with these actors. Raises ValueError where two want their own."""
+    own = {actor.batch.claim for actor in actors if actor.batch is not None and actor.batch.claim is not None}
+    if len(own) > 1:
+        raise ValueError(f"a process claims by one function, not by {' and '.join(sorted(own))}")
+    return own.pop() if own else claims.CLAIM
 
 
 def _limit(actor: Actor) -> float:

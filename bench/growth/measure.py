@@ -61,9 +61,11 @@ class Side:
         sent = await self._accept(organization, straight=number % 2 == 1)
         row = await self._timed("relay step", self._relay.fetchrow(relay.STEP, *self._step))
         ready = [*sent, *(task for sending in relay.read_step(row).messages for task in sending.tasks)]
-        claim = claims.claim(self._system, ready, actors=[lifecycle.RENDER], owner="bench", lease=LEASE)
-        tasks = await self._timed("claim", claim)
-        plans = await self._timed("start", batches.start(self._system, tasks, settings=SETTINGS))
+        claim = claims.claim(
+            self._system, ready, actors=[lifecycle.RENDER], owner="bench", lease=LEASE, function=batches.CLAIM
+        )
+        tasks = await self._timed("claim and start", claim)
+        plans = await self._timed("look for the image", batches.start(self._system, tasks, settings=SETTINGS))
         ended = [(task, plan, Done(result=_image())) for task, plan in zip(tasks, plans, strict=True) if plan]
         await self._timed("record", batches.record(self._system, ended, carry_on=self._onward))
         await self._relay.fetchrow(relay.STEP, *self._step)

@@ -2,8 +2,8 @@
 common case is left to `lifecycle`, one by one.
 """
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import asyncpg
 import msgspec
@@ -19,6 +19,8 @@ from runtime import failpoints, ids
 from runtime.database import SystemDatabase
 from runtime.settings import Settings
 
+CLAIM: Final = "claim_and_start"
+"""The SQL function that claims tasks and begins what is to be drawn."""
 _START = "select * from start_generations($1, $2)"
 _FIND = "select * from find_images($1, $2)"
 _RECORD = "select * from record_images($1::jsonb)"
@@ -29,11 +31,10 @@ FEW: Final = 2
 
 
 async def start(system: SystemDatabase, tasks: Sequence[Task], *, settings: Settings) -> list[Plan | None]:
-    """As `lifecycle.start` for each, and images that were made before are found. None: it has ended, or its input names
-    uploads, which need its organization.
+    """As `lifecycle.start` for each, and images that were made before are found. None: it has ended, somebody has
+    locked it, or its input names uploads, which need its organization.
     """
-    rows = await system.call_many(_START, [task.organization_id for task in tasks], [task.subject for task in tasks])
-    started = {(row["organization_id"], row["id"]): row for row in rows}
+    started = await _started(system, tasks)
     plans = [_plan(task, started.get((task.organization_id, task.subject)), settings) for task in tasks]
     known = [plan for plan in plans if plan is not None and plan.identity is not None]
     images = await find(system, [Wanted(plan.organization_id, plan.identity or "") for plan in known]) if known else []
@@ -70,7 +71,19 @@ async def record(
     return [task.id in ours for task, _, _ in ended]
 
 
-def _plan(task: Task, row: asyncpg.Record | None, settings: Settings) -> Plan | None:
+async def _started(system: SystemDatabase, tasks: Sequence[Task]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Template and request, by organization and generation: those that the claim has begun are not asked for again."""
+    begun: dict[tuple[str, str], Mapping[str, Any]] = {
+        (task.organization_id, task.subject): task.begun for task in tasks if task.begun is not None
+    }
+    left = [task for task in tasks if task.begun is None]
+    if not left:
+        return begun
+    rows = await system.call_many(_START, [task.organization_id for task in left], [task.subject for task in left])
+    return begun | {(row["organization_id"], row["id"]): row for row in rows}
+
+
+def _plan(task: Task, row: Mapping[str, Any] | None, settings: Settings) -> Plan | None:
     if row is None:
         return None
     template, request = row["template"], row["request"]

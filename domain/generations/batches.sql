@@ -1,21 +1,52 @@
 -- What a worker does for several organizations' renders at once, as atelier_system. Each statement joins on
 -- (organization_id, id); nothing else crosses organizations.
 
--- Marks generations running; those that have ended meanwhile are left out.
+-- Marks generations running; those that have ended meanwhile are left out, and those that somebody has locked.
 create or replace function start_generations(p_organizations text[], p_ids text[])
 returns table (organization_id text, id text, template text, request jsonb)
 language plpgsql as $$
 begin
     for n in 1 .. cardinality(p_ids) loop -- each by its key, whatever statistics say
         return query
-        update generations g set status = 'running', started_at = coalesce(g.started_at, now())
-        where (g.organization_id, g.id) = (p_organizations[n], p_ids[n])
-            and (g.status in ('scheduled', 'queued', 'running')) is true
-        returning g.organization_id::text, g.id::text, g.template::text, g.request;
+        update generations started set status = 'running', started_at = coalesce(started.started_at, now())
+        where (started.organization_id, started.id) = (
+            select g.organization_id, g.id from generations g
+            where (g.organization_id, g.id) = (p_organizations[n], p_ids[n])
+                and (g.status in ('scheduled', 'queued', 'running')) is true
+            for update skip locked
+        )
+        returning started.organization_id::text, started.id::text, started.template::text, started.request;
     end loop;
 end
 $$;
 grant execute on function start_generations to atelier_system;
+
+-- `claim_tasks`, and what is claimed to be drawn is marked running in the same transaction: one way to the database less
+-- before an image is begun. `begun` is then what `start_generations` says of it. It waits for no generation that somebody
+-- has locked, for the leases count from its beginning.
+create or replace function claim_and_start(p_tasks bigint[], p_actors text[], p_owner text, p_number integer, p_lease interval)
+returns table (
+    id bigint, organization_id text, event_id text, event_type text, event_data jsonb, occurred_at timestamptz,
+    correlation_id text, traceparent text, actor text, target text, subject text, attempts smallint, deaths smallint,
+    lease_token bigint, waited_seconds double precision, begun jsonb
+)
+language sql as $$
+    with claimed as materialized (
+        select c.* from claim_tasks(p_tasks, p_actors, p_owner, p_number, p_lease) c
+    ), started as materialized (
+        select s.* from (
+            select array_agg(c.organization_id) as organizations, array_agg(c.subject) as subjects
+            from claimed c where c.actor = 'generations.render' having count(*) > 0
+        ) drawn
+        cross join lateral start_generations(drawn.organizations, drawn.subjects) s
+    )
+    select c.*, (
+        select jsonb_build_object('template', s.template, 'request', s.request) from started s
+        where c.actor = 'generations.render' and (s.organization_id, s.id) = (c.organization_id, c.subject)
+    )
+    from claimed c
+$$;
+grant execute on function claim_and_start to atelier_system;
 
 -- Images of these identities that were made before, at most one each.
 create or replace function find_images(p_organizations text[], p_identities text[])

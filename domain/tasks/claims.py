@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -13,7 +13,9 @@ from domain.tasks.outcomes import Task
 from runtime import clock
 from runtime.database import SystemDatabase, Transaction
 
-_CLAIM = "select * from claim_tasks($1, $2, $3, $4, $5)"
+CLAIM: Final = "claim_tasks"
+"""The SQL function that claims; another one of its signature may begin the work in the same transaction."""
+
 _RENEW = "select * from renew_leases($1, $2, $3, $4)"
 _GIVE_BACK = "select give_back_tasks($1, $2)"
 
@@ -26,12 +28,14 @@ async def claim(
     owner: str,
     lease: timedelta,
     number: int | None = None,
+    function: str = CLAIM,
 ) -> list[Task]:
     """Those of the tasks that could be had; the others are someone else's, ended, or not due. `number` is the one that
-    the process holds (`owners`). To be asked again when nobody knows whether it took place, but never for a task that
-    the owner holds: that would revoke it.
+    the process holds (`owners`); `function`: what claims them. To be asked again when nobody knows whether it took
+    place, but never for a task that the owner holds: that would revoke it.
     """
-    rows = await system.call_many(_CLAIM, list(ids), list(actors), owner, number, lease)
+    statement = f"select * from {function}($1, $2, $3, $4, $5)"  # noqa: S608 - named by code alone
+    rows = await system.call_many(statement, list(ids), list(actors), owner, number, lease)
     return [Task(**row) for row in rows]
 
 

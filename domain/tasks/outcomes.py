@@ -11,8 +11,8 @@ from runtime.database import Reader, SystemDatabase
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A claimed task with the event that it reacts to. `attempts` are the failed tries before this one; `ahead`: it may
-    pass others that the process has.
+    """A claimed task with the event that it reacts to. `attempts` are the failed tries before this one; `begun`: what
+    the claim has begun already, as its function says it; `ahead`: it may pass others that the process has.
     """
 
     id: int
@@ -30,6 +30,7 @@ class Task(msgspec.Struct, frozen=True):
     deaths: int
     lease_token: int
     waited_seconds: float
+    begun: dict[str, Any] | None = None
     ahead: bool = False
 
     @property

@@ -18,6 +18,7 @@ WRITING = (
     "accept_and_dispatch",
     "accept_generation",
     "accept_generations",
+    "claim_and_start",
     "claim_tasks",
     "record_and_tell_images",
     "record_images",

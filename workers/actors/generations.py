@@ -10,7 +10,7 @@ render = actor(
     prepare=lifecycle.start,
     work=engines.render,
     record=lifecycle.finish,
-    batch=Batch(prepare=batches.start, fits=batches.fits, record=batches.record, says=True),
+    batch=Batch(prepare=batches.start, fits=batches.fits, record=batches.record, says=True, claim=batches.CLAIM),
 )
 abandon = actor("generations.abandon", queue=queues.LIFECYCLE, prepare=lifecycle.abandon)
 withdraw = actor("generations.withdraw", queue=queues.LIFECYCLE, prepare=lifecycle.withdraw)

@@ -57,7 +57,7 @@ def test_growth_takes_each_step_in_two_databases(monkeypatch: pytest.MonkeyPatch
     assert growth.main() in {0, 1}
     [written] = tmp_path.glob("growth-*.json")
     steps = json.loads(written.read_text())["measured"]["steps"]
-    assert {"accept", "relay step", "claim", "start", "record"} < steps.keys()
+    assert {"accept", "relay step", "claim and start", "look for the image", "record"} < steps.keys()
 
 
 def test_peers_are_looked_for_only_where_they_are_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -56,12 +56,14 @@ def assert_read(reads: dict[str, int], most: int = FEW) -> None:
     assert not far, f"read from end to end (10**9) or too far: {far}"
 
 
-async def claimed(watch: Watch, actor: str) -> list[Task]:
+async def claimed(watch: Watch, actor: str, function: str = claims.CLAIM) -> list[Task]:
     ids = [row[0] for row in await watch.connection.fetch("select id from tasks where state = 'dispatched'")]
     found: list[Task] = []
 
     async def claim() -> None:
-        found.extend(await claims.claim(watch.system, ids, actors=[actor], owner="a test", lease=LEASE))
+        found.extend(
+            await claims.claim(watch.system, ids, actors=[actor], owner="a test", lease=LEASE, function=function)
+        )
 
     assert_read(await watch.reads(claim()))
     return found
@@ -79,9 +81,10 @@ async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger
     assert_read(await watch.reads(ledger.accept(key=key("a-key"))))
     assert_read(await watch.reads(straight_to_a_worker(ledger)))
     assert_read(await watch.reads(step()))
-    [task, _] = await claimed(watch, "generations.render")
+    [task, _] = await claimed(watch, "generations.render", batches.CLAIM)
     [plan] = await batches.start(system, [task], settings=settings)
-    assert_read(await watch.reads(batches.start(system, [task], settings=settings)))
+    left = msgspec.structs.replace(task, begun=None)
+    assert_read(await watch.reads(batches.start(system, [left], settings=settings)))
     assert_read(await watch.reads(batches.find(system, [Wanted(ledger.organization, "1" * 64)])))
     assert_read(await watch.reads(claims.renew(watch.connection, {task.id: task.lease_token}, LEASE)))
     onward = Onward(room=queues.WEBHOOKS.window // 2)

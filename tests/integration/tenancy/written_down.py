@@ -74,8 +74,8 @@ APP_CALLS: Final = {
     "bury_task", "dispatch_at_once", "new_id", "touch_keys",
 }  # fmt: skip
 SYSTEM_CALLS: Final = {
-    "append_task_died", "authenticate_key", "claim_tasks", "current_backlogs", "dispatch_at_once", "dispatch_queue",
-    "draw_owner_number",
+    "append_task_died", "authenticate_key", "claim_and_start", "claim_tasks", "current_backlogs",
+    "dispatch_at_once", "dispatch_queue", "draw_owner_number",
     "expand_batch", "expand_events", "feed_after", "find_images", "give_back_tasks", "keep_bodies", "latest_ticks",
     "load_deliveries", "lost_owners", "mail_targets", "mark_endpoint_slow", "new_id", "note_deaths", "note_ticks",
     "organization_shares", "prune_attempts", "prune_bulk_operations", "prune_deliveries", "prune_idempotency_keys",

@@ -41,7 +41,7 @@ async def test_a_commit_that_a_worker_never_hears_of_costs_its_task_nothing(
     assert await spine.entries(generation) == ["hold", "settle"]
     assert await spine.value(COUNTS, actor=RENDER) == 0
     if lost == "claims":
-        assert heard[:2] == ["claim_tasks", "claim_tasks"]
+        assert heard[:2] == ["claim_and_start", "claim_and_start"]
     link.call_off(lost)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.growth import history
 from bench.growth.history import History
-from domain.generations import lifecycle
+from domain.generations import batches, lifecycle
 from domain.tasks import claims
 from domain.tasks.outcomes import Task
 from runtime import clock, ids
@@ -81,7 +81,15 @@ async def test_plans_of_empty_tables_read_few_rows_of_full_ones(
         sent.append(relay.read_step(await session.connection.fetchrow(relay.STEP, *relay.arguments(settings))))
 
     async def claim(tasks: list[int]) -> None:
-        claimed.extend(await claims.claim(session, tasks, actors=[lifecycle.RENDER], owner="a test", lease=LEASE))  # type: ignore[arg-type]
+        claim = claims.claim(
+            session,  # type: ignore[arg-type]
+            tasks,
+            actors=[lifecycle.RENDER],
+            owner="a test",
+            lease=LEASE,
+            function=batches.CLAIM,
+        )
+        claimed.extend(await claim)
 
     async def look() -> None:
         await session.call_many("select * from load_deliveries($1, $2, $2)", ["org_1"] * 5, ["of nobody"] * 5)
