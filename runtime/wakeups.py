@@ -26,6 +26,7 @@ NUDGE = "atelier_nudge"
 FEED = "atelier_feed"
 """To the hubs: the feed has moved."""
 
+_ANSWER_SECONDS = 0.5
 _PAUSE_AFTER_FAILURE = 1.0
 _BETWEEN_PUBLISHES = 0.004
 _BETWEEN_NOTIFICATIONS = 0.02
@@ -43,7 +44,7 @@ class Nudge:
     """Fire and forget on one channel. What is sent soon after another one becomes one more after a short pause."""
 
     def __init__(self, settings: Settings, channel: str = NUDGE) -> None:
-        self._redis = _client(settings.redis_url) if settings.redis_url else None
+        self._redis = _Publisher(settings.redis_url, channel) if settings.redis_url else None
         self._database_url = settings.database_url
         self._channel = channel
         self._connection: asyncpg.Connection | None = None
@@ -72,7 +73,7 @@ class Nudge:
         if self._flight is not None:
             await asyncio.wait([self._flight], timeout=1)
         if self._redis is not None:
-            await self._redis.aclose()
+            await self._redis.close()
         if self._connection is not None:
             await self._connection.close()
 
@@ -89,7 +90,7 @@ class Nudge:
         if self._redis is None or time.monotonic() < self._redis_away_until:
             return False
         try:
-            await self._redis.publish(self._channel, "")
+            await self._redis.publish()
         except _FAULTS:
             self._redis_away_until = time.monotonic() + _PAUSE_AFTER_FAILURE
             return False
@@ -102,6 +103,25 @@ class Nudge:
             await self._connection.execute(f"notify {self._channel}")
         except _FAULTS as error:
             log.warning("a wake-up was lost: %s", type(error).__name__)
+
+
+class _Publisher:
+    """One hint on one connection, for half of what redis-py's client takes for it: that looks after a pool, retries and
+    a time-out for each read and write.
+    """
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._link = _client(url, socket_timeout=None).connection_pool.make_connection()
+        self._packed = self._link.pack_command("PUBLISH", channel, "")
+
+    async def publish(self) -> None:
+        """Connects where it is not connected. Whatever it raises, the next call begins with a new connection."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await self._link.send_packed_command(self._packed, check_health=False)
+            await self._link.read_response()
+
+    async def close(self) -> None:
+        await self._link.disconnect()
 
 
 @contextlib.asynccontextmanager
@@ -158,9 +178,14 @@ async def _listen_database(url: str, channel: str, on_wake: Callable[[], None]) 
         await connection.close(timeout=1)
 
 
-def _client(url: str) -> redis.asyncio.Redis:
+def _client(url: str, *, socket_timeout: float | None = _ANSWER_SECONDS) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(
-        url, socket_connect_timeout=0.5, socket_timeout=0.5, retry=None, retry_on_timeout=False, health_check_interval=0
+        url,
+        socket_connect_timeout=_ANSWER_SECONDS,
+        socket_timeout=socket_timeout,
+        retry=None,
+        retry_on_timeout=False,
+        health_check_interval=0,
     )
 
 

@@ -25,12 +25,16 @@ async def slow_redis(settings: Settings) -> AsyncIterator[Link]:
     await link.close()
 
 
+def over(link: Link, settings: Settings) -> Settings:
+    parts = urlsplit(str(settings.redis_url))
+    address = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{link.port}")).geturl()
+    return msgspec.structs.replace(settings, redis_url=Secret(address))
+
+
 async def test_listening_ends_at_whatever_moment_of_its_beginning_it_is_told_to(
     settings: Settings, slow_redis: Link
 ) -> None:
-    parts = urlsplit(str(settings.redis_url))
-    address = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{slow_redis.port}")).geturl()
-    settings = msgspec.structs.replace(settings, redis_url=Secret(address))
+    settings = over(slow_redis, settings)
     for moment in range(MOMENTS):
         async with asyncio.timeout(20):
             async with wakeups.listening(settings, wakeups.NUDGE, lambda: None):
@@ -77,3 +81,30 @@ async def test_what_is_to_be_said_later_goes_with_what_is_said_now(
 
     monkeypatch.setattr(wakeups, "_LATER", 60)
     await _hear(settings, later_and_now)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_connection_that_broke_or_says_nothing_costs_no_hint_and_is_made_anew(
+    settings: Settings, slow_redis: Link, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+) -> None:
+    monkeypatch.setattr(wakeups, "_PAUSE_AFTER_FAILURE", 0.0)
+    heard: asyncio.Queue[None] = asyncio.Queue()
+    nudge = Nudge(over(slow_redis, settings))
+
+    async def say() -> None:
+        nudge.send()
+        await heard.get()
+
+    async with asyncio.timeout(20), wakeups.listening(settings, wakeups.NUDGE, lambda: heard.put_nowait(None)):
+        for _ in ("by Redis", "by PostgreSQL"):
+            await heard.get()
+        await say()
+        if silent:
+            slow_redis.hold(held=True)
+        else:
+            slow_redis.cut()
+        await say()
+        slow_redis.mend()
+        monkeypatch.setattr(nudge, "_notify", pytest.fail)
+        await say()
+    await nudge.close()
