@@ -31,9 +31,10 @@ end
 $$;
 grant execute on function bury_task to atelier_app;
 
--- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready; from
--- the fourth on after a rest that doubles, by chance a half more or less of it, so that a worker that dies every few
--- seconds does not take the same tasks with it ten times. Of many tasks that a worker held, nearly all are innocent of its
+-- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready. Those
+-- that have died before, and in company, rest first for as long as chance will have it, within a bound that doubles: so they
+-- part from the one that may have killed them, and a worker that dies every few seconds does not take the same ones with it
+-- each time. Of many tasks that a worker held, nearly all are innocent of its
 -- end: what died among more than eight does not count towards the three, and the tenth death of any kind buries. Each
 -- death notes among how many it was; `deaths` says how many of those notes are of this life, for a replay sets it to zero
 -- and keeps them.
@@ -52,7 +53,7 @@ begin
                 'among', suspect.among)
         from (
             select held.id, held.among,
-                case when held.deaths >= 3 then least(2 ^ (held.deaths - 3), 16) * (0.5 + random()) else 0 end
+                case when held.deaths > 0 and held.among > 1 then random() * least(3 * 2 ^ (held.deaths - 1), 24) else 0 end
                     * interval '1 second' as rest,
                 held.deaths >= 9 or held.among <= 8 and 2 <= (
                     select count(*) from (
