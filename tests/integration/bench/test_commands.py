@@ -15,6 +15,7 @@ from bench.faults.campaign import Options, OverdueError
 from bench.growth import __main__ as growth
 from bench.scaling import __main__ as scaling
 from bench.scaling import costs
+from bench.versus import __main__ as versus
 from runtime.settings import Settings
 from tests.architecture.source import ROOT
 
@@ -58,6 +59,29 @@ def test_growth_takes_each_step_in_two_databases(monkeypatch: pytest.MonkeyPatch
     [written] = tmp_path.glob("growth-*.json")
     steps = json.loads(written.read_text())["measured"]["steps"]
     assert {"accept", "relay step", "claim and start", "look for the image", "record"} < steps.keys()
+
+
+def test_two_checkouts_are_asked_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of this one and itself, whatever such short turns say."""
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    few = ["--turns", "1", "--seconds", "0.5", "--rates", "20", "--idle", "2", "--warm-up", "8"]
+    monkeypatch.setattr(sys, "argv", ["versus", str(ROOT), *few])
+    assert versus.main() == 0
+    [written] = tmp_path.glob("versus-*.json")
+    measured = json.loads(written.read_text())["measured"]
+    assert measured["here"].keys() == measured["other"].keys()
+    assert len(measured["here"]["POST to webhook p50, after idle, ms"]) == 2
+    assert "| CPU of an image, flooded, ms " in capsys.readouterr().out
+
+
+def test_what_is_no_checkout_is_said_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["versus", str(tmp_path)])
+    assert versus.main() == 2
+    assert capsys.readouterr().err == f"{tmp_path} is no checkout of this project\n"
 
 
 def test_peers_are_looked_for_only_where_they_are_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
