@@ -111,12 +111,17 @@ class _Publisher:
     """
 
     def __init__(self, url: str, channel: str) -> None:
-        self._link = _client(url, socket_timeout=None).connection_pool.make_connection()
+        pool = redis.asyncio.ConnectionPool.from_url(url, socket_timeout=None, retry=None, health_check_interval=0)
+        self._link = pool.make_connection()
         self._packed = self._link.pack_command("PUBLISH", channel, "")
 
     async def publish(self) -> None:
-        """Connects where it is not connected. Whatever it raises, the next call begins with a new connection."""
+        """Connects where it is not connected, or where the server has closed the connection meanwhile. All that may
+        take half a second; where it fails, the next call begins with a new connection.
+        """
         async with asyncio.timeout(_ANSWER_SECONDS):
+            if self._link.is_connected and await self._link.can_read():  # nobody has asked: it is the end
+                await self._link.disconnect(nowait=True)
             await self._link.send_packed_command(self._packed, check_health=False)
             await self._link.read_response()
 
@@ -178,11 +183,11 @@ async def _listen_database(url: str, channel: str, on_wake: Callable[[], None]) 
         await connection.close(timeout=1)
 
 
-def _client(url: str, *, socket_timeout: float | None = _ANSWER_SECONDS) -> redis.asyncio.Redis:
+def _client(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(
         url,
         socket_connect_timeout=_ANSWER_SECONDS,
-        socket_timeout=socket_timeout,
+        socket_timeout=_ANSWER_SECONDS,
         retry=None,
         retry_on_timeout=False,
         health_check_interval=0,

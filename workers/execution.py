@@ -117,7 +117,9 @@ class Executor:
 
     async def try_claim(self) -> None:
         """Claims nothing. Raises what would keep a claim from succeeding."""
-        await claims.claim(self._system, [], actors=self._actors, owner=self.owner, lease=self.lease)
+        await claims.claim(
+            self._system, [], actors=self._actors, owner=self.owner, lease=self.lease, function=self._function
+        )
 
     async def _claim(self, task_ids: Sequence[int], *, ahead: bool = False) -> list[Task]:
         if self.stopping:

@@ -222,7 +222,7 @@ class Relay:
     async def _step(self, connection: asyncpg.Connection) -> Step:
         failpoints.hit("relay.before_step")
         with measuring.STEP_SECONDS.time():
-            row = await connection.fetchrow(STEP, *self._now())
+            row = await connection.fetchrow(STEP, *self._next_arguments())
         step = read_step(row)
         self._note(step)
         if step.messages:
@@ -246,8 +246,7 @@ class Relay:
         for name, window in self._windows.items():
             window.note(sent[name], step.waiting[name])
 
-    def _now(self) -> "Arguments":
-        """Of the next step."""
+    def _next_arguments(self) -> "Arguments":
         recovers = time.monotonic() - self._recovered_at >= RECOVERY_SECONDS
         if recovers:
             self._recovered_at = time.monotonic()

@@ -33,7 +33,8 @@ _EXPECTED = """
 """
 _MAILS = "select id, subject from notifications where organization_id = any($1) and status = 'sent'"
 _DEATHS = """
-    select split_part(f ->> 'owner', '/', 2)::int as pid, (f ->> 'at')::timestamptz as at
+    select split_part(f ->> 'owner', '/', 2)::int as pid, (f ->> 'at')::timestamptz
+        + coalesce(f ->> 'rest', '0')::double precision * interval '1 second' as at
     from tasks t cross join lateral jsonb_array_elements(t.failures) f where f ->> 'kind' = 'death'
 """
 _TOKENS = "select id, lease_token from tasks where id = any($1) and lease_token is not null"

@@ -13,7 +13,7 @@ begin
             select g.organization_id, g.id from generations g
             where (g.organization_id, g.id) = (p_organizations[n], p_ids[n])
                 and (g.status in ('scheduled', 'queued', 'running')) is true
-            for update skip locked
+            for no key update skip locked
         )
         returning started.organization_id::text, started.id::text, started.template::text, started.request;
     end loop;
@@ -43,6 +43,7 @@ language sql as $$
     select c.*, (
         select jsonb_build_object('template', s.template, 'request', s.request) from started s
         where c.actor = 'generations.render' and (s.organization_id, s.id) = (c.organization_id, c.subject)
+        limit 1
     )
     from claimed c
 $$;

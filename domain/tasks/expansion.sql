@@ -64,9 +64,12 @@ begin
         end case;
         continue when named.ids is null;
         insert into tasks (organization_id, event_id, actor, target, subject, queue, priority)
-        select x.organization_id, x.event_id, reaction.actor, x.target, subjects[array_position(ids, x.event_id)], reaction.queue,
-            reaction.priority
+        select e.organization_id, e.id, reaction.actor, x.target, e.subject, reaction.queue, reaction.priority
         from unnest(named.organizations, named.ids, named.targets) as x (organization_id, event_id, target)
+        cross join lateral (
+            select e.* from events e where e.organization_id = x.organization_id and e.id >= x.event_id order by e.id limit 1
+        ) e
+        where e.id = x.event_id
         on conflict do nothing;
     end loop;
 end

@@ -31,13 +31,12 @@ end
 $$;
 grant execute on function bury_task to atelier_app;
 
--- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready. Those
--- that have died before, and in company, rest first for as long as chance will have it, within a bound that doubles: so they
--- part from the one that may have killed them, and a worker that dies every few seconds does not take the same ones with it
--- each time. Of many tasks that a worker held, nearly all are innocent of its
--- end: what died among more than eight does not count towards the three, and the tenth death of any kind buries. Each
--- death notes among how many it was; `deaths` says how many of those notes are of this life, for a replay sets it to zero
--- and keeps them.
+-- The worker of these running tasks is gone, which is a death: the third one buries a task, the others make it ready. Of many
+-- tasks that a worker held, nearly all are innocent of its end: what died among more than eight does not count towards the
+-- three, and the tenth death of any kind buries. Those that have died before, and in company, rest first for as long as
+-- chance will have it, within a bound that doubles: so they part from the one that may be guilty, and a worker that dies
+-- every few seconds does not take the same ones with it each time. Each death notes among how many it was, and the seconds
+-- of rest; `deaths` says how many of those notes are of this life, for a replay sets it to zero and keeps them.
 create or replace function note_deaths(p_tasks bigint[], out recovered integer, out died integer)
 language plpgsql as $$
 declare
@@ -48,13 +47,14 @@ begin
             deaths = t.deaths + 1,
             state = case when suspect.guilty then 'dead' else 'ready' end,
             ended_at = case when suspect.guilty then now() end,
-            run_at = now() + suspect.rest, lease_until = null,
+            run_at = case when suspect.guilty then now() else now() + suspect.seconds * interval '1 second' end,
+            lease_until = null,
             failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner,
-                'among', suspect.among)
+                'among', suspect.among, 'rest', round(suspect.seconds::numeric, 3))
         from (
             select held.id, held.among,
                 case when held.deaths > 0 and held.among > 1 then random() * least(3 * 2 ^ (held.deaths - 1), 24) else 0 end
-                    * interval '1 second' as rest,
+                    as seconds,
                 held.deaths >= 9 or held.among <= 8 and 2 <= (
                     select count(*) from (
                         select f.value from jsonb_array_elements(held.failures) with ordinality f (value, place)

@@ -24,7 +24,7 @@ from runtime.settings import Settings
 from tests import http_server
 from tests.integration.conftest import Organization
 from workers import relay
-from workers.actor import ACTORS
+from workers.app import actors_of
 from workers.execution import Executor
 from workers.tools import Tools
 
@@ -90,7 +90,8 @@ class Courier:
         return msgspec.convert(dict(row or {}), relay.Step)
 
     def executor(self) -> Executor:
-        return Executor(self.database, self.system, self._tools(), ACTORS, lease=timedelta(seconds=10))
+        """With the actors of the worker that sends webhooks and mails."""
+        return Executor(self.database, self.system, self._tools(), actors_of("io"), lease=timedelta(seconds=10))
 
     async def deliver(self) -> None:
         """Until nothing is due any more, reactions to what was recorded included."""

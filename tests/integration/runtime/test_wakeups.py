@@ -88,23 +88,27 @@ async def test_a_connection_that_broke_or_says_nothing_costs_no_hint_and_is_made
     settings: Settings, slow_redis: Link, monkeypatch: pytest.MonkeyPatch, *, silent: bool
 ) -> None:
     monkeypatch.setattr(wakeups, "_PAUSE_AFTER_FAILURE", 0.0)
-    heard: asyncio.Queue[None] = asyncio.Queue()
+    heard = asyncio.Event()
     nudge = Nudge(over(slow_redis, settings))
-
-    async def say() -> None:
-        nudge.send()
-        await heard.get()
-
-    async with asyncio.timeout(20), wakeups.listening(settings, wakeups.NUDGE, lambda: heard.put_nowait(None)):
-        for _ in ("by Redis", "by PostgreSQL"):
-            await heard.get()
-        await say()
+    async with asyncio.timeout(20), wakeups.listening(settings, wakeups.NUDGE, heard.set):
+        assert await nudge._publish()
         if silent:
             slow_redis.hold(held=True)
         else:
             slow_redis.cut()
-        await say()
+        await asyncio.sleep(0.1)
+        heard.clear()
+        nudge.send()
+        await heard.wait()
         slow_redis.mend()
-        monkeypatch.setattr(nudge, "_notify", pytest.fail)
-        await say()
+        assert await nudge._publish(), "over Redis again"
+    await nudge.close()
+
+
+async def test_a_connection_that_the_server_has_closed_is_no_fault(settings: Settings, slow_redis: Link) -> None:
+    nudge = Nudge(over(slow_redis, settings))
+    assert await nudge._publish()
+    slow_redis.cut()
+    await asyncio.sleep(0.1)
+    assert await nudge._publish()
     await nudge.close()

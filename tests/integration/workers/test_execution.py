@@ -217,7 +217,7 @@ async def test_who_has_died_before_and_in_company_rests_before_the_next_try(
     await spine.rows("select note_deaths(:ids)", ids=ids)
     rests = [float(row[0]) for row in await spine.rows(f"select {rest} from tasks where id = any(:ids)", ids=ids)]
     assert min(rests) >= 0
-    assert max(rests) <= most
+    assert most / 4 * (together > 1) <= max(rests) <= most, "of nine hardly one in four million draws none so long"
     assert len(set(rests)) == (together if most else 1), "each by chance, so that they part"
 
 

@@ -119,6 +119,15 @@ async def test_lost_messages_are_found_though_steps_follow_each_other_fast(
     await nudge.close()
 
 
+async def test_what_workers_have_left_is_not_looked_for_in_each_step(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = relay.Relay(spine.settings, Recording())
+    assert [made._next_arguments().unclaimed is None for _ in range(3)] == [False, True, True]
+    monkeypatch.setattr(relay, "RECOVERY_SECONDS", 0.0)
+    assert made._next_arguments().unclaimed is not None
+
+
 async def test_a_step_that_is_told_nothing_of_recovery_leaves_lost_messages_to_the_next_that_is(spine: Spine) -> None:
     await spine.accept()
     lost = await spine.dispatch(RENDER)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 
 from domain.generations import batches, lifecycle
@@ -56,9 +55,14 @@ async def test_it_waits_for_no_generation_that_somebody_has_locked(ledger: Ledge
     assert await ledger.status(locked) == "running"
 
 
-@pytest.mark.parametrize("images", [0, 3])
-async def test_nothing_to_draw_is_fine(ledger: Ledger, images: int) -> None:
-    for _ in range(images):
+async def test_nothing_to_claim_is_fine(ledger: Ledger) -> None:
+    assert await claimed(ledger) == []
+
+
+async def test_a_claim_that_nobody_heard_of_is_made_again_with_all_that_it_had_begun(ledger: Ledger) -> None:
+    for _ in range(3):
         await ledger.generation()
-    assert len(await claimed(ledger)) == images
-    assert await claimed(ledger) != [] or images == 0, "what this owner has it gets again"
+    unheard, again = await claimed(ledger), await claimed(ledger)
+    assert [(task.id, task.begun) for task in again] == [(task.id, task.begun) for task in unheard]
+    assert all(task.begun for task in again)
+    assert {task.lease_token for task in again}.isdisjoint({task.lease_token for task in unheard})

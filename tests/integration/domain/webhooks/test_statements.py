@@ -4,7 +4,7 @@ from domain.webhooks.deliveries import DELIVER
 from tests.integration.courier import Answers, Courier
 from tests.integration.statements import asked
 
-BATCHED = ("claim_and_start", "load_deliveries", "keep_bodies")
+BATCHED = ("claim_tasks", "load_deliveries", "keep_bodies")
 EVENTS = 4
 
 
