@@ -1,5 +1,6 @@
 """`python -m bench.versus CHECKOUT`: this checkout and another one beside each other, asked in turn, so that what else
-the machine does falls on both alike. `git worktree add ../before REVISION` makes another one.
+the machine does falls on both alike. `git worktree add ../before REVISION` makes another one; both run with this one's
+packages.
 """
 
 import argparse
@@ -39,10 +40,11 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Side:
-    """One of the two."""
+    """One of the two. `missing`: asked for, and refused or no webhook came: what is not done costs nothing."""
 
     def __init__(self, ready: Ready, receiver: Receiver) -> None:
         self.found: Found = defaultdict(list)
+        self.missing = 0
         self.generator = Generator(ready.base_url, load.requests(ready.api_keys))
         self._receiver = receiver
         self._pids = ready.pids
@@ -54,6 +56,7 @@ class Side:
         await self._receiver.wait(sent.accepted, QUIET)
         after, told = usage.cpu(self._pids), self._receiver.told
         ends = {each: told[each] for each in sent.accepted if each in told}
+        self.missing += sent.refused + len(sent.accepted) - len(ends)
         ways = sorted(end - sent.accepted[each] for each, end in ends.items())
         self.found[f"POST to webhook p50, {where}, ms"].append(percentile(ways, 0.5))
         self.found[f"accept p50, {where}, ms"].append(percentile(sent.latencies, 0.5))
@@ -63,6 +66,8 @@ class Side:
         if flooded:
             self.found[f"accepted, {where}, /s"].append(sent.rate)
             self.found[f"completed, {where}, /s"].append(len(ends) / (max(ends.values()) - min(sent.accepted.values())))
+        if min(after[name] - before[name] for name in self._pids) < 0:
+            raise RuntimeError("a process was started anew meanwhile, so its CPU is not known")
         each = {name: (after[name] - before[name]) * 1000 / len(ends) for name in self._pids}
         self.found[f"CPU of an image, {where}, ms"].append(sum(each.values()))
         for name, milliseconds in each.items():
@@ -75,15 +80,19 @@ def main() -> int:
         print(f"{given.checkout} is no checkout of this project", file=sys.stderr)
         return 2
     here, other = uvloop.run(_compare(given, telling.from_now()))
-    print(f"\n{table(here, other)}\n\n  written to {figures.write('versus', {'here': here, 'other': other})}")
+    written = figures.write("versus", {"here": here.found, "other": other.found})
+    print(f"\n{table(here.found, other.found)}\n\n  written to {written}")
+    if here.missing or other.missing:
+        print(f"  refused, or without a webhook: {here.missing} here, {other.missing} of the other", file=sys.stderr)
+        return 1
     return 0
 
 
 def table(here: Found, other: Found) -> str:
     lines = [f"| {'median of the turns':<52} | {'here':>8} | {'other':>8} | {'ratio':>5} |"]
     lines.append(f"|{'-' * 54}|{'-' * 9}:|{'-' * 9}:|{'-' * 6}:|")
-    for name, values in here.items():
-        ours, theirs = statistics.median(values), statistics.median(other[name])
+    for name in (name for name in here if name in other):
+        ours, theirs = statistics.median(here[name]), statistics.median(other[name])
         if theirs:
             lines.append(
                 f"| {name:<52} | {figures.said(ours):>8} | {figures.said(theirs):>8} | {ours / theirs:>5.2f} |"
@@ -91,7 +100,7 @@ def table(here: Found, other: Found) -> str:
     return "\n".join(lines)
 
 
-async def _compare(given: argparse.Namespace, tell: telling.Tell) -> tuple[Found, Found]:
+async def _compare(given: argparse.Namespace, tell: telling.Tell) -> tuple[Side, Side]:
     async with Receiver() as receiver, contextlib.AsyncExitStack() as stack:
         tell("starting both")
         places = (HERE, given.checkout.resolve())
@@ -101,7 +110,7 @@ async def _compare(given: argparse.Namespace, tell: telling.Tell) -> tuple[Found
             side.found.clear()
         await _measure(sides, given, tell)
         here, other = sides
-        return here.found, other.found
+        return here, other
 
 
 async def _measure(sides: Sequence[Side], given: argparse.Namespace, tell: telling.Tell) -> None:
@@ -141,7 +150,10 @@ async def _serving(checkout: Path, hook: str) -> AsyncIterator[Ready]:
         yield msgspec.json.decode(line, type=Ready)
     finally:
         process.stdin.close()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), QUIET)
+        if process.returncode is None:
+            process.kill()
 
 
 def _parser() -> argparse.ArgumentParser:
