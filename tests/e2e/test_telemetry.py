@@ -162,9 +162,9 @@ async def test_no_log_shows_a_secret(up: Up, customer: Customer) -> None:
         await refused(customer, "GET", "/v1/usage", headers={"Authorization": f"Bearer {secret}x", "Cookie": secret})
         await refused(customer, "POST", "/v1/generations", data=f'{{"{secret}": ', headers=JSON)
         await refused(customer, "POST", "/v1/generations", json={"template": "badge", secret: secret})
-        await refused(
-            customer, "POST", "/v1/webhook-endpoints", json={"url": f"http://u:{secret}@127.0.0.1:1/{secret}"}
-        )
+        # A secret that begins with a slash would end the host before it, and the address would be taken: hence the x.
+        address = f"http://u:x{secret}@127.0.0.1:1/{secret}"
+        await refused(customer, "POST", "/v1/webhook-endpoints", json={"url": address})
     generation = await customer.post(**{"X-Request-Id": contract.second_api_key})
     await customer.wait_until_done([generation])
     for log in (up.data / "log").iterdir():
@@ -174,7 +174,7 @@ async def test_no_log_shows_a_secret(up: Up, customer: Customer) -> None:
 
 async def refused(customer: Customer, method: str, path: str, **options: Any) -> None:
     async with customer.session.request(method, path, **options) as answer:
-        assert answer.status in {200, 400, 401, 404, 422}, await answer.text()
+        assert answer.status in {200, 400, 401, 404, 422}, await answer.text()  # nothing is made
 
 
 @pytest.mark.parametrize("command", ["api", "relay"])
