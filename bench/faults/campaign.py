@@ -235,7 +235,9 @@ class Torment:
 
     async def _systematic(self) -> None:
         options = self._options
-        wanted = cases.cases(options.seed, failpoint=options.failpoint, everywhere=options.everywhere)
+        wanted = cases.cases(
+            options.seed, failpoint=options.failpoint, everywhere=options.everywhere, broker=options.broker
+        )
         self._tell(f"{len(wanted)} cases: each failpoint, by an error and by SIGKILL")
         self.hits = await self._lanes.carry_out(wanted)
         self.migrates = await self._lanes.migrates()

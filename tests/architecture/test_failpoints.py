@@ -35,6 +35,14 @@ def test_each_failpoint_is_hit_by_the_fault_harness() -> None:
     assert cases.PROCESSES.keys() == failpoints.MEANINGS.keys()
 
 
+def test_what_nothing_reaches_over_rabbitmq_is_no_case_there() -> None:
+    over_redis, over_rabbitmq = (
+        {case.failpoint for case in cases.cases(1, broker=broker)} for broker in ("redis", "rabbitmq")
+    )
+    assert over_redis == failpoints.MEANINGS.keys()
+    assert over_redis - over_rabbitmq == {"api.before_carry_on"}
+
+
 @pytest.mark.parametrize(
     "text", ["failpoints.hit('relay.after_lunch')", "failpoints.hit('relay.after_commit')\n" * 2, "failpoints.hit(x)"]
 )
