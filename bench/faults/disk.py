@@ -25,6 +25,7 @@ class Disk:
     def __init__(self, folder: Path, worker: Callable[[], int], *, mounted: bool) -> None:
         """`worker` names the pid of the image worker, 0 while there is none."""
         self._folder = folder
+        self._ballast = folder / ".ballast"  # a size of 0, as of an empty folder, would mean no limit
         self._worker = worker
         self._mounted = mounted
         self._limited: set[int] = set()
@@ -33,6 +34,8 @@ class Disk:
     def fill(self) -> None:
         """Whoever writes now is told that no space is left. To be called again: other writers may have come."""
         if self._mounted:
+            with contextlib.suppress(OSError):  # it is full already
+                self._ballast.write_bytes(b"-")
             for _ in range(_TRIES):
                 used = shutil.disk_usage(self._folder).used
                 with contextlib.suppress(subprocess.CalledProcessError):  # it grew in between
@@ -44,6 +47,7 @@ class Disk:
     def clear(self) -> None:
         if self._mounted:
             _mount("-o", f"remount,size={_SIZE}", str(self._folder))
+            self._ballast.unlink(missing_ok=True)
         else:
             self._limit(self._limited, resource.RLIM_INFINITY)
             self._limited = set()

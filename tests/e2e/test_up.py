@@ -28,6 +28,7 @@ class Shown:
     folder: Path
     status: int
     lines: dict[str, str]
+    contract_left: bool
 
     @property
     def generation(self) -> str:
@@ -44,7 +45,7 @@ def shown() -> Iterator[Shown]:
             once.kill()
         lines = dict(re.findall(r"^  (\w+) +(.+)$", once.output, re.MULTILINE))
         assert status == 0, once.output
-        yield Shown(Path(folder), status, lines)
+        yield Shown(Path(folder), status, lines, contract_left=(once.data / contract.NAME).exists())
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_one_image_is_shown_from_the_request_to_the_mail(shown: Shown) -> None:
     assert mail["to"] == "demo@atelier.example"
     assert re.match(rf"http://127.0.0.1:\d+/trail/{shown.generation} \(.*operator_token", shown.lines["trail"])
     assert TOKEN not in "".join(shown.lines.values()), "what is printed may be kept in a log"
-    assert not (shown.folder / "var" / contract.NAME).exists()
+    assert not shown.contract_left
 
 
 def test_the_next_start_finds_its_data_and_ends_at_once_when_it_is_told(shown: Shown, again: Up) -> None:

@@ -19,7 +19,7 @@ from domain.generations.results import Wanted
 from domain.tasks.outcomes import Done, Fail, Outcome, Retry, Snooze
 from domain.templates.geometry import Output
 from runtime import ids, outbound
-from runtime.children import Limits
+from runtime.children import ChildPool, Limits
 from storage.errors import StorageUnavailableError
 from storage.local import LocalStore
 from storage.memory import MemoryStore
@@ -40,7 +40,15 @@ class Studio:
         self.store = LocalStore(settings.storage_dir)
         self.scratch = engines.scratch(settings)
         self.scratch.mkdir(parents=True)
-        self.renderers = template_engine.open_pool(size=1, scratch=settings.data_dir / "children")
+        self.renderers = self._open()
+
+    def _open(self) -> ChildPool:
+        return template_engine.open_pool(size=1, scratch=self.settings.data_dir / "children")
+
+    async def open_anew(self) -> None:
+        """With no child yet, and nothing left of those before."""
+        await self.renderers.close()
+        self.renderers = self._open()
 
     async def render(self, plan: Plan) -> Outcome:
         outcome = await engines.render(
@@ -282,11 +290,14 @@ async def test_on_a_full_disk_an_image_waits_counts_as_no_try_and_is_drawn_when_
             pytest.skip("only root may mount a file system")
         async with outbound.Outbound(outbound.Policy()) as client:
             studio = Studio(settings, system, organization, client)
-            await studio.renderers.warm()
-            full.fill()
-            assert isinstance(await studio.render(studio.plan()), Snooze)
-            full.fill()
-            assert isinstance(await studio.render(studio.plan()), Snooze)  # its child was replaced, or could not be
-            full.clear()
-            assert isinstance(await studio.render(studio.plan()), Done)
-            await studio.renderers.close()
+            try:
+                await studio.renderers.warm()
+                full.fill()
+                assert isinstance(await studio.render(studio.plan()), Snooze)
+                await studio.open_anew()  # what the child of that try leaves is room for another, once it is swept
+                full.fill()
+                assert isinstance(await studio.render(studio.plan()), Snooze), "no child can be started"
+                full.clear()
+                assert isinstance(await studio.render(studio.plan()), Done)
+            finally:
+                await studio.renderers.close()
