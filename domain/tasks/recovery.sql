@@ -47,24 +47,27 @@ begin
             deaths = t.deaths + 1,
             state = case when suspect.guilty then 'dead' else 'ready' end,
             ended_at = case when suspect.guilty then now() end,
-            run_at = case when suspect.guilty then now() else now() + suspect.seconds * interval '1 second' end,
+            run_at = now() + suspect.seconds * interval '1 second',
             lease_until = null,
             failures = t.failures || jsonb_build_object('at', now(), 'kind', 'death', 'reason', 'its worker died', 'owner', t.owner,
                 'among', suspect.among, 'rest', round(suspect.seconds::numeric, 3))
         from (
-            select held.id, held.among,
-                case when held.deaths > 0 and held.among > 1 then random() * least(3 * 2 ^ (held.deaths - 1), 24) else 0 end
-                    as seconds,
-                held.deaths >= 9 or held.among <= 8 and 2 <= (
-                    select count(*) from (
-                        select f.value from jsonb_array_elements(held.failures) with ordinality f (value, place)
-                        where f.value ->> 'kind' = 'death' order by f.place desc limit held.deaths
-                    ) death where (death.value ->> 'among')::integer <= 8
-                ) as guilty
+            select judged.*,
+                case when judged.deaths > 0 and judged.among > 1 and not judged.guilty
+                    then random() * least(3 * 2 ^ (judged.deaths - 1), 24) else 0 end as seconds
             from (
-                select s.id, s.deaths, s.failures, count(*) over (partition by s.owner) as among
-                from tasks s where s.id = any (p_tasks)
-            ) held
+                select held.id, held.deaths, held.among,
+                    held.deaths >= 9 or held.among <= 8 and 2 <= (
+                        select count(*) from (
+                            select f.value from jsonb_array_elements(held.failures) with ordinality f (value, place)
+                            where f.value ->> 'kind' = 'death' order by f.place desc limit held.deaths
+                        ) death where (death.value ->> 'among')::integer <= 8
+                    ) as guilty
+                from (
+                    select s.id, s.deaths, s.failures, count(*) over (partition by s.owner) as among
+                    from tasks s where s.id = any (p_tasks)
+                ) held
+            ) judged
         ) suspect
         where t.id = suspect.id
         returning t.id, t.state

@@ -203,7 +203,7 @@ async def test_who_dies_three_times_among_many_lives_on(spine: Spine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "together", "most"), [(0, 9, 0), (1, 9, 3), (1, 1, 0), (2, 9, 6), (5, 9, 24), (8, 9, 24)]
+    ("before", "together", "most"), [(0, 9, 0), (1, 9, 3), (1, 1, 0), (2, 9, 6), (5, 9, 24), (8, 9, 24), (9, 9, 0)]
 )
 async def test_who_has_died_before_and_in_company_rests_before_the_next_try(
     spine: Spine, before: int, together: int, most: float
@@ -215,9 +215,12 @@ async def test_who_has_died_before_and_in_company_rests_before_the_next_try(
     ids = [row[0] for row in await spine.rows(held, before=before, actor=RENDER)]
     rest = "extract(epoch from run_at - (failures -> -1 ->> 'at')::timestamptz)"
     await spine.rows("select note_deaths(:ids)", ids=ids)
-    rests = [float(row[0]) for row in await spine.rows(f"select {rest} from tasks where id = any(:ids)", ids=ids)]
+    noted = "failures -> -1 ->> 'rest'"
+    found = await spine.rows(f"select {rest}, {noted} from tasks where id = any(:ids)", ids=ids)
+    rests = [float(seconds) for seconds, _ in found]
+    assert rests == [pytest.approx(float(note), abs=0.001) for _, note in found]
     assert min(rests) >= 0
-    assert most / 4 * (together > 1) <= max(rests) <= most, "of nine hardly one in four million draws none so long"
+    assert most / 4 * (together > 1) <= max(rests) <= most, "of nine hardly one in a quarter million draws none so long"
     assert len(set(rests)) == (together if most else 1), "each by chance, so that they part"
 
 
