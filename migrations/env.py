@@ -1,6 +1,7 @@
 """Alembic's entry point: online as the owner role, offline as SQL text (which `make check` lints)."""
 
 import asyncio
+import time
 from typing import Final
 
 from alembic import context
@@ -12,7 +13,9 @@ from migrations import compatibility, functions
 from runtime import failpoints
 from runtime.database import sqlalchemy_url
 
-_LOCK: Final = "select pg_advisory_lock(hashtext('atelier.migrate'))"
+_LOCK: Final = "select pg_try_advisory_lock(hashtext('atelier.migrate'))"
+_PAUSE: Final = 0.1
+"""Between two tries: whoever waited in the server would be waited for by the one who builds an index concurrently."""
 _LIMITS: Final = ("set lock_timeout = '1s'", "set statement_timeout = '60s'")
 """Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again."""
 
@@ -40,7 +43,10 @@ def _run(connection: Connection) -> None:
     """One migrator at a time: the lock is the session's. A revision is a transaction of its own, the functions are one
     after them. A database that is newer than this code is left as it is.
     """
-    for statement in (_LOCK, *_LIMITS):
+    while not connection.exec_driver_sql(_LOCK).scalar():
+        connection.commit()
+        time.sleep(_PAUSE)
+    for statement in _LIMITS:
         connection.exec_driver_sql(statement)
     standing = compatibility.read(connection)
     connection.commit()

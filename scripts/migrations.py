@@ -11,6 +11,8 @@ from pathlib import Path
 
 from migrations import upgrade
 
+_EDGE = re.compile(r"^(?:COMMIT|BEGIN);$", re.MULTILINE)
+"""Of an `autocommit_block` in a revision."""
 _HEAD = re.compile(r"^-- Running upgrade \S* -> (\S+)$", re.MULTILINE)
 
 
@@ -21,8 +23,13 @@ def revisions(sql: str) -> Iterator[tuple[str, str]]:
 
 
 def complaints(name: str, sql: str) -> str:
-    """What squawk has to say of one revision; empty when nothing."""
-    command = [str(Path(sys.executable).with_name("squawk")), "--reporter=gcc", f"--stdin-filepath={name}.sql"]
+    """What squawk has to say of one revision, and as such of what runs outside its transaction; empty when nothing."""
+    within = {0: "--assume-in-transaction", 1: "--no-assume-in-transaction"}
+    return "".join(_said(name, part, within[number % 2]) for number, part in enumerate(_EDGE.split(sql)))
+
+
+def _said(name: str, sql: str, within: str) -> str:
+    command = [str(Path(sys.executable).with_name("squawk")), within, "--reporter=gcc", f"--stdin-filepath={name}.sql"]
     said = subprocess.run(command, input=sql, text=True, capture_output=True, check=False)
     return (said.stdout + said.stderr) if said.returncode else ""
 

@@ -1,6 +1,6 @@
 """Pictures that customers uploaded to use in templates."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from runtime.orm import Base, CreatedAt, IdKey, OrganizationKey
@@ -20,4 +20,4 @@ class FileRow(Base):
     storage_key: Mapped[str]
     created_at: Mapped[CreatedAt]
 
-    __table_args__ = (Index(None, "storage_key", postgresql_using="hash"),)
+    __table_args__ = (Index("ix_files_storage_key_hash", text("hashtextextended(storage_key, 0::bigint)")),)

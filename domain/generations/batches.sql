@@ -59,7 +59,9 @@ language sql stable as $$
     from unnest(p_organizations, p_identities) as wanted (organization_id, identity)
     cross join lateral (
         select a.* from assets a
-        where a.organization_id = wanted.organization_id and a.identity = wanted.identity limit 1
+        where hashtextextended(a.identity, 0) = hashtextextended(wanted.identity, 0)
+            and (a.organization_id, a.identity) = (wanted.organization_id, wanted.identity)
+        limit 1
     ) found
 $$;
 grant execute on function find_images to atelier_system;

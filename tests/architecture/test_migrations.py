@@ -18,6 +18,7 @@ RELEASED = {
     "0001": 535257852,
     "0002": 2701276011,
     "0003": 1672325357,
+    "0004": 2661067583,
 }
 """By revision, the CRC-32 of the SQL that it runs. Each release adds a line, and none ever changes:
 databases that ran a revision would not run its new text.
@@ -59,6 +60,12 @@ def test_every_migration_runs_under_a_limit_on_locks_and_time():
 @pytest.mark.parametrize(("sql", "said"), [(ADD_COLUMN, "required"), (INDEX, "concurrent")])
 def test_a_change_that_locks_or_breaks_a_table_in_use_is_named(sql, said):
     assert said in migrations.complaints("0009", sql)
+
+
+def test_what_runs_outside_the_transaction_of_its_revision_is_linted_as_such():
+    aside = "create index concurrently if not exists ix_events_type on events (type);"
+    assert migrations.complaints("0009", f"COMMIT;\n\n{aside}\n\nBEGIN;\n") == ""
+    assert "concurrent" in migrations.complaints("0009", f"COMMIT;\n\n{INDEX}\n\nBEGIN;\n")
 
 
 def test_an_index_on_a_table_of_the_same_revision_is_left_alone():

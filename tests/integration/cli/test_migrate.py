@@ -41,6 +41,11 @@ async def refusal(settings: Settings) -> str:
     return ""
 
 
+async def migrator(settings: Settings) -> asyncio.subprocess.Process:
+    environment = {**os.environ, **installation.to_environment(settings)}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "cli.main", "migrate", env=environment)
+
+
 async def test_migrating_again_changes_nothing(atelier: Atelier, owner: asyncpg.Connection) -> None:
     before = await owner.fetch("select xmin::text, oid from pg_proc order by oid desc limit 99")
     answer = await atelier("migrate")
@@ -146,9 +151,7 @@ async def test_code_newer_than_the_database_waits_for_the_migration(
 
 async def test_migrators_at_once_take_turns(owner: asyncpg.Connection, settings: Settings) -> None:
     await owner.execute("comment on table alembic_version is null")
-    environment = {**os.environ, **installation.to_environment(settings)}
-    command = (sys.executable, "-m", "cli.main", "migrate")
-    both = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(2)]
+    both = [await migrator(settings) for _ in range(2)]
     assert [await one.wait() for one in both] == [0, 0]
     assert (await compatibility.ask(owner)).kept.functions == functions.digest()
 
@@ -158,11 +161,29 @@ async def test_a_migration_waits_for_its_turn_behind_another_one_however_long(
 ) -> None:
     await owner.execute("select pg_advisory_lock(hashtext('atelier.migrate'))")
     migrating = asyncio.create_task(asyncio.to_thread(upgrade.upgrade, settings.database_owner_url))
-    while not await owner.fetchval("select exists(select from pg_locks where locktype = 'advisory' and not granted)"):
-        assert not migrating.done()
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(1)
+    assert not migrating.done()
+    assert not await owner.fetch(
+        "select from pg_stat_activity where usename = current_user and xact_start < now() - interval '500 ms'"
+    ), "who builds an index concurrently would wait for it"
     await owner.execute("select pg_advisory_unlock(hashtext('atelier.migrate'))")
     await migrating
+
+
+async def test_an_index_is_built_beside_whoever_writes_and_anew_after_a_try_that_failed(
+    owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await owner.execute("drop index ix_assets_identity_hash; drop index ix_files_storage_key_hash")
+    await owner.execute("create index ix_assets_identity_hash on assets (identity)")
+    await stands(owner, "0003")
+    async with owner.transaction():
+        await owner.execute("lock table assets in row exclusive mode")
+        both = [await migrator(settings) for _ in range(2)]
+        await asyncio.sleep(3)
+        assert [one.returncode for one in both] == [None, None]
+    assert [await one.wait() for one in both] == [0, 0]
+    await asyncio.to_thread(upgrade.check, settings.database_owner_url)
+    assert not await owner.fetch("select from pg_index where not indisvalid")
 
 
 async def test_a_locked_table_is_tried_again_until_it_is_free(

@@ -30,6 +30,7 @@ from runtime import clock, ids
 from runtime.database import Database, SystemDatabase
 from runtime.settings import Settings
 from storage.addresses import ObjectUrls
+from tests.conftest import Servers
 from tests.integration.domain.ledger import BADGE, Ledger, image, key
 from tests.integration.growth.conftest import AGE, EARLY, EARLY_AGE, ROWS, Grown, Watch
 from tests.integration.workers.conftest import Onward
@@ -92,6 +93,32 @@ async def test_a_generation_on_its_way_to_a_webhook(watch: Watch, ledger: Ledger
     assert onward.sent
     assert_read(await watch.reads(step()))
     assert await claimed(watch, "webhooks.deliver")
+
+
+async def test_an_image_that_was_made_a_hundred_thousand_times_already(
+    watch: Watch, ledger: Ledger, settings: Settings, servers: Servers, database_name: str
+) -> None:
+    superuser = await asyncpg.connect(servers.database_url("postgres", database_name))
+    await superuser.execute("set session_replication_role = replica")  # the generations are not there
+    again = image(identity="3" * 64, storage_key=f"o/{ledger.organization}/{'3' * 64}.png")
+    await superuser.execute(
+        "insert into assets (organization_id, id, generation_id, identity, storage_key, sha256, format, width, height, "
+        "bytes) select $1, 'ast_' || n, 'gen_' || n, $2, $3, $2, 'png', 256, 256, 1000 "
+        "from generate_series(1, 120000) n",
+        *(ledger.organization, again.identity, again.storage_key),
+    )
+    await superuser.close()
+    await ledger.accept()
+    await watch.connection.fetchrow(relay.STEP, *relay.arguments(settings))
+    [task] = await claimed(watch, "generations.render", batches.CLAIM)
+    [plan] = await batches.start(watch.system, [task], settings=settings)
+    assert_read(await watch.reads(batches.find(watch.system, [Wanted(ledger.organization, again.identity)])))
+    ended = [(task, plan, Done(result=again))]
+    assert_read(await watch.reads(batches.record(watch.system, ended, carry_on=Onward(room=0))))
+    leftovers = watch.system.call_many(
+        "select * from unreferenced_objects($1, $2)", ledger.organization, [again.storage_key]
+    )
+    assert_read(await watch.reads(leftovers))
 
 
 async def straight_to_a_worker(ledger: Ledger) -> None:
