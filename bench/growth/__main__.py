@@ -53,6 +53,8 @@ async def _run(given: argparse.Namespace, tell: Tell) -> Figures:
             began = time.monotonic()
             many = await database.make(services, "many", given.rows, tell)
             filling = time.monotonic() - began
+            for each in (few, many):
+                await database.warm(each)
             tell(f"measuring: {given.turns} turns each")
             one, other = await measure.alternate([few, many], given.turns, warm_up=2 * database.ORGANIZATIONS)
             return Figures(few.rows, many.rows, filling, {name: (one[name], other[name]) for name in one})
