@@ -16,8 +16,10 @@ from runtime.database import sqlalchemy_url
 _LOCK: Final = "select pg_try_advisory_lock(hashtext('atelier.migrate'))"
 _PAUSE: Final = 0.1
 """Between two tries: whoever waited in the server would be waited for by the one who builds an index concurrently."""
-_LIMITS: Final = ("set lock_timeout = '1s'", "set statement_timeout = '60s'")
-"""Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again."""
+_LIMITS: Final = {"lock_timeout": "1s", "statement_timeout": "60s"}
+"""Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again. For what
+nobody waits for, a revision may set others, and resets them.
+"""
 
 
 def run_offline() -> None:
@@ -31,7 +33,7 @@ def run_online() -> None:
 
 
 async def _migrate(url: str) -> None:
-    engine = create_async_engine(sqlalchemy_url(url))
+    engine = create_async_engine(sqlalchemy_url(url), connect_args={"server_settings": _LIMITS})
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run)
@@ -46,8 +48,6 @@ def _run(connection: Connection) -> None:
     while not connection.exec_driver_sql(_LOCK).scalar():
         connection.commit()
         time.sleep(_PAUSE)
-    for statement in _LIMITS:
-        connection.exec_driver_sql(statement)
     standing = compatibility.read(connection)
     connection.commit()
     if standing.revision > compatibility.head():

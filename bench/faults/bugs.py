@@ -65,7 +65,7 @@ BUGS: Final = (
             Edit("recover_orphans", f"({_RUNNING})", _TAKEN),
             Edit("recover_orphans", _RUNNING.replace("t.", "s."), _TAKEN.replace("t.", "s.")),
             Edit("start_generations", _ONLY_OPEN, ""),
-            Edit("find_images", "where a.organization_id", "where false and a.organization_id"),
+            Edit("find_images", "where hashtextextended", "where false and hashtextextended"),
             Edit("record_images", _ONLY_OPEN, ""),
         ),
         statements=_UNGUARDED,

@@ -58,8 +58,8 @@ async def make(services: EmbeddedServices, name: str, rows: int, tell: Tell) -> 
 
 
 async def warm(made: Filled) -> None:
-    """Reads the indexes of what is random, as an installation at work has each of their pages in memory: what a history
-    of ten million writes afterwards drives them out of it.
+    """Reads the indexes of what is random, which an installation at work has in memory: to fill the other tables has
+    driven them out of it.
     """
     admin = await asyncpg.connect(made.urls["postgres"])
     await admin.execute(_READ, timeout=600)
@@ -123,5 +123,5 @@ _WITHOUT_INDEXES: Final = """
     update pg_index set indisready = false, indisvalid = false where indrelid = $1::text::regclass"""
 """`reindex` makes them whole."""
 _READ: Final = """
-    select length(pg_read_binary_file(pg_relation_filepath(c.oid), 0, 1000000000, true))
+    select length(pg_read_binary_file(pg_relation_filepath(c.oid), 0, least(pg_relation_size(c.oid), 1000000000), true))
     from pg_class c where c.relkind = 'i' and c.relname like 'ix\\_%\\_hash'"""

@@ -60,7 +60,7 @@ language sql stable as $$
     cross join lateral (
         select a.* from assets a
         where hashtextextended(a.identity, 0) = hashtextextended(wanted.identity, 0)
-            and (a.organization_id, a.identity) = (wanted.organization_id, wanted.identity)
+            and a.identity = wanted.identity and (a.organization_id = wanted.organization_id) is true
         limit 1
     ) found
 $$;

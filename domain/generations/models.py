@@ -67,7 +67,7 @@ class AssetRow(Base):
     __table_args__ = (
         ForeignKeyConstraint(["organization_id", "generation_id"], ["generations.organization_id", "generations.id"]),
         Index(None, "organization_id", "generation_id", unique=True),
-        # Of short numbers, as many rows may have the same: a hash index reads all of those to take one more.
+        # B-trees of short numbers, as many rows may have the same: a hash index reads all of those to take one more.
         Index("ix_assets_identity_hash", text("hashtextextended(identity, 0::bigint)")),
         Index("ix_assets_storage_key_hash", text("hashtextextended(storage_key, 0::bigint)")),
     )

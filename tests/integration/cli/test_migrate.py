@@ -161,11 +161,13 @@ async def test_a_migration_waits_for_its_turn_behind_another_one_however_long(
 ) -> None:
     await owner.execute("select pg_advisory_lock(hashtext('atelier.migrate'))")
     migrating = asyncio.create_task(asyncio.to_thread(upgrade.upgrade, settings.database_owner_url))
-    await asyncio.sleep(1)
-    assert not migrating.done()
-    assert not await owner.fetch(
-        "select from pg_stat_activity where usename = current_user and xact_start < now() - interval '500 ms'"
-    ), "who builds an index concurrently would wait for it"
+    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    while not await owner.fetchval(f"select exists (select {others} and backend_start < now() - interval '1 s')"):
+        assert not migrating.done()
+        await asyncio.sleep(0.01)
+    assert not await owner.fetch(f"select {others} and xact_start < now() - interval '500 ms'"), (
+        "who builds an index concurrently would wait for it"
+    )
     await owner.execute("select pg_advisory_unlock(hashtext('atelier.migrate'))")
     await migrating
 
@@ -176,12 +178,22 @@ async def test_an_index_is_built_beside_whoever_writes_and_anew_after_a_try_that
     await owner.execute("drop index ix_assets_identity_hash; drop index ix_files_storage_key_hash")
     await owner.execute("create index ix_assets_identity_hash on assets (identity)")
     await stands(owner, "0003")
-    async with owner.transaction():
-        await owner.execute("lock table assets in row exclusive mode")
+    writer = await asyncpg.connect(settings.database_owner_url)
+    async with writer.transaction():
+        await writer.execute("lock table assets in row exclusive mode")
         both = [await migrator(settings) for _ in range(2)]
-        await asyncio.sleep(3)
-        assert [one.returncode for one in both] == [None, None]
+        waits = "select from pg_locks where locktype in ('virtualxid', 'transactionid') and not granted"
+        while not await owner.fetchval(f"select exists ({waits})"):
+            assert [one.returncode for one in both] == [None, None]
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.5)  # longer than anybody may wait for a lock that others would wait behind
+        async with asyncio.timeout(5):
+            await owner.execute("update assets set bytes = bytes")
+        assert await owner.fetchval(f"select exists ({waits})")
+    await writer.close()
     assert [await one.wait() for one in both] == [0, 0]
+    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+    assert await owner.fetchval(deadlocks) == 0
     await asyncio.to_thread(upgrade.check, settings.database_owner_url)
     assert not await owner.fetch("select from pg_index where not indisvalid")
 

@@ -112,13 +112,22 @@ async def test_an_image_that_was_made_a_hundred_thousand_times_already(
     await watch.connection.fetchrow(relay.STEP, *relay.arguments(settings))
     [task] = await claimed(watch, "generations.render", batches.CLAIM)
     [plan] = await batches.start(watch.system, [task], settings=settings)
-    assert_read(await watch.reads(batches.find(watch.system, [Wanted(ledger.organization, again.identity)])))
     ended = [(task, plan, Done(result=again))]
+
+    async def find() -> None:
+        [found] = await batches.find(watch.system, [Wanted(ledger.organization, again.identity)])
+        assert found is not None
+        assert found.storage_key == again.storage_key
+
+    async def collect() -> None:
+        keys = [again.storage_key, "of nothing"]
+        left = await watch.system.call_many("select * from unreferenced_objects($1, $2)", ledger.organization, keys)
+        assert [row[0] for row in left] == ["of nothing"]
+
+    assert_read(await watch.reads(find()))
     assert_read(await watch.reads(batches.record(watch.system, ended, carry_on=Onward(room=0))))
-    leftovers = watch.system.call_many(
-        "select * from unreferenced_objects($1, $2)", ledger.organization, [again.storage_key]
-    )
-    assert_read(await watch.reads(leftovers))
+    assert await ledger.rows("select 1 from assets where generation_id = :id", id=task.subject)
+    assert (await watch.reads(collect()))["assets"] <= FEW, "and of files there are none"
 
 
 async def straight_to_a_worker(ledger: Ledger) -> None:
