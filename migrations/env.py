@@ -17,8 +17,8 @@ _LOCK: Final = "select pg_try_advisory_lock(hashtext('atelier.migrate'))"
 _PAUSE: Final = 0.1
 """Between two tries: whoever waited in the server would be waited for by the one who builds an index concurrently."""
 _LIMITS: Final = {"lock_timeout": "1s", "statement_timeout": "60s"}
-"""Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again. For what
-nobody waits for, a revision may set others, and resets them.
+"""Whoever waits for a table's lock makes all wait who come after, so it is given up soon; `upgrade` tries again. A
+revision may set others for what nobody waits for, and resets them.
 """
 
 
