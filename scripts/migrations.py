@@ -24,7 +24,7 @@ def revisions(sql: str) -> Iterator[tuple[str, str]]:
 
 def complaints(name: str, sql: str) -> str:
     """What squawk has to say of one revision, and as such of what runs outside its transaction; empty when nothing."""
-    within = {0: "--assume-in-transaction", 1: "--no-assume-in-transaction"}
+    within = ("--assume-in-transaction", "--no-assume-in-transaction")
     return "".join(_said(name, part, within[number % 2]) for number, part in enumerate(_EDGE.split(sql)))
 
 

@@ -90,6 +90,8 @@ PROCESSES: Final[Mapping[str, tuple[str, ...]]] = {
     "migration.after_functions": (MIGRATE,),
 }
 """In whose lives a failpoint is hit. `migrate` is run for that alone, on a database of its own."""
+ON_REDIS_ALONE: Final = frozenset({"api.before_carry_on"})
+"""Over RabbitMQ the API sends nothing to a worker by itself (decision 0028)."""
 
 
 class Case(NamedTuple):
@@ -103,10 +105,6 @@ class Hit(NamedTuple):
 
     case: Case
     seconds: float | None
-
-
-ON_REDIS_ALONE: Final = frozenset({"api.before_carry_on"})
-"""Over RabbitMQ the API sends nothing to a worker by itself (decision 0028)."""
 
 
 def cases(seed: int, *, failpoint: str | None = None, everywhere: bool = False, broker: str = "redis") -> list[Case]:
